@@ -1,0 +1,6 @@
+"""`python -m vae_simpsons`, the same as `vae`."""
+
+from vae_simpsons.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,58 @@
+"""The door from Python: `from vae_simpsons import VAE`."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vae_simpsons import checkpoint, sampling
+from vae_simpsons.config import Config
+from vae_simpsons.errors import VAEError
+from vae_simpsons.models import ConvVAE
+
+
+class VAE:
+    """A trained model: the network in eval mode, and the config that it was trained with.
+
+    Attributes:
+        network: the ConvVAE itself, a torch module, for whatever these methods do not offer.
+        config: every setting of its run.
+    """
+
+    def __init__(self, network: ConvVAE, config: Config) -> None:
+        self.network = network.eval()
+        self.config = config
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "VAE":
+        """The model in the checkpoint at `path`, on `device` (auto, cpu, cuda, mps).
+
+        Raises:
+            VAEError: no such file, no checkpoint, a damaged one, one that carries code; no such device.
+        """
+        found = checkpoint.read(Path(path), setting="path")
+        network = checkpoint.network_of(found).to(sampling.pick_device(device))
+        return cls(network, found.config)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """`n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; the same seed gives the same ones.
+
+        Raises:
+            VAEError: an autoencoder, which has no prior; n below 1.
+        """
+        if n < 1:
+            raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
+        return torch.cat(list(sampling.sample(self.network, n, seed)))
+
+    @torch.inference_mode()
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """mu and log_var, (B, latent_dim), of x (B, C, H, W) in [-1, 1]; log_var is None for an autoencoder."""
+        return self.network.encode(x.to(next(self.network.parameters()).device))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The images (B, C, H, W) on the CPU, in [-1, 1], of z (B, latent_dim)."""
+        return sampling.decode_latents(self.network, z)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W), in [-1, 1], through the model: the decoder's mean of the posterior's mean, on the CPU."""
+        return sampling.reconstruct(self.network, x)

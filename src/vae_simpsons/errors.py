@@ -1,0 +1,18 @@
+"""What a user can put right, said in one line."""
+
+
+class VAEError(Exception):
+    """A fault that the user can mend; the command line prints it as one line and exits with 1.
+
+    Written as: *setting: what is wrong, with the value. What is accepted. What to do.*
+    A fault of ours is never a VAEError: it keeps its traceback.
+    """
+
+
+class UsageError(VAEError):
+    """A command line that cannot be understood; exits with 2."""
+
+
+def one_line(text: object) -> str:
+    """`text` with every run of white space, newlines included, turned into one space."""
+    return " ".join(str(text).split())

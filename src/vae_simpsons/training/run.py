@@ -1,0 +1,245 @@
+"""A Config -> a trained model in its run folder."""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from vae_simpsons import checkpoint, sampling
+from vae_simpsons.config import TOONS, Config, to_flat
+from vae_simpsons.data.dataset import Dataset, load_dataset
+from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.objective import implied_sigma
+from vae_simpsons.training.callbacks import (
+    FIGURES,
+    KeepCheckpoints,
+    MetricsTable,
+    Pictures,
+    Progress,
+    RunLogger,
+    duration,
+    preparing,
+    read_table,
+)
+from vae_simpsons.training.datamodule import ImagesDataModule
+from vae_simpsons.training.memory import keep_freed_buffers
+from vae_simpsons.training.module import VAEModule
+from vae_simpsons.training.runfolder import RunFolder, cpu_name, create
+
+# What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
+MAY_CHANGE = ("out", "data.path", "data.cache_dir", "trainer.")
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's checkpoints, written and read by checkpoint.py: whole files, safe loading."""
+
+    def save_checkpoint(self, payload: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `payload` to `path`, which is at every instant a complete file."""
+        checkpoint.write(payload, Path(path))
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """What was written to `path`."""
+        return checkpoint.read(Path(path), setting="--resume").payload
+
+
+def train(config: Config, folder: RunFolder, command: Sequence[str], resume: checkpoint.Checkpoint | None) -> None:
+    """Train as `config` says, from the start or from `resume`, and leave the results in `folder`.
+
+    Args:
+        command: how the user started this, for environment.json.
+
+    Raises:
+        VAEError: settings, data or a folder that training cannot start with; nothing has been written then.
+    """
+    quieten_lightning()
+    keep_freed_buffers()
+    trainer = build_trainer(config, folder, resume)
+    show = print if trainer.is_global_zero else _nothing
+    dataset = load_dataset(config, trainer.world_size, preparing if trainer.is_global_zero else _no_progress)
+    pl.seed_everything(config.seed, verbose=False)
+    module = VAEModule(config).to(memory_format=torch.channels_last)
+    trainer.callbacks[:0] = [Pictures(folder, dataset)]
+    device = device_name(trainer)
+    if trainer.is_global_zero:
+        create(folder, config, command, device, trainer.world_size)
+    show(announcement(config, folder, dataset, module, device, trainer.world_size, resume))
+    began = time.monotonic()
+    trainer.fit(module, ImagesDataModule(dataset, config), ckpt_path=str(resume.path) if resume else None)
+    if trainer.is_global_zero:
+        show(summary(folder, read_table(folder.metrics), time.monotonic() - began, module.network.variational))
+
+
+def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
+    """Refuse settings that would turn a resumed run into another one.
+
+    Raises:
+        VAEError: naming what differs; or the run has all its epochs already.
+    """
+    before, now = to_flat(resume.config), to_flat(config)
+    differing = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
+    if differing:
+        key = differing[0]
+        others = f" ({', '.join(differing[1:])} too)" if differing[1:] else ""
+        raise VAEError(
+            f"{key}: {now[key]} here, {before[key]} in {resume.path}{others}. A resumed run keeps its settings: "
+            "leave --config out to take them from the checkpoint, or start a new run."
+        )
+    if resume.epochs >= config.trainer.max_epochs:
+        raise VAEError(
+            f"trainer.max_epochs: {config.trainer.max_epochs}, and {resume.path} has {resume.epochs} epochs already. "
+            f"Give more, say --trainer.max_epochs {resume.epochs + 10}."
+        )
+
+
+def build_trainer(config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None) -> pl.Trainer:
+    """Lightning's Trainer as `config` says.
+
+    Raises:
+        VAEError: a device, strategy or precision that this machine does not have.
+    """
+    check_device(config)
+    settings = config.trainer
+    try:
+        return pl.Trainer(
+            max_epochs=settings.max_epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            gradient_clip_val=settings.gradient_clip_val,
+            log_every_n_steps=settings.log_every_n_steps,
+            logger=RunLogger(folder, resume.payload["global_step"] if resume else None),
+            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder), Progress()],
+            plugins=[CheckpointFiles()],
+            reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # the batches know their process
+            enable_checkpointing=False,  # KeepCheckpoints does
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as e:
+        raise VAEError(f"trainer: {one_line(e)} Change trainer.accelerator, devices, strategy or precision.") from None
+
+
+def check_device(config: Config) -> None:
+    """Refuse an accelerator, a number of devices or a precision that is not to be had here.
+
+    Raises:
+        VAEError: with what is there.
+    """
+    there = sampling.available_devices()
+    asked = config.trainer.accelerator
+    wanted = {"auto": there, "gpu": [d for d in there if d != "cpu"]}.get(asked, [d for d in there if d == asked])
+    if not wanted:
+        raise VAEError(
+            f"trainer.accelerator: {asked}, but this machine has {' and '.join(there)} only. Give auto, or {there[-1]}."
+        )
+    count = torch.cuda.device_count() if "cuda" in wanted else 1
+    if wanted[-1] != "cpu" and isinstance(config.trainer.devices, int) and config.trainer.devices > count:
+        raise VAEError(f"trainer.devices: {config.trainer.devices}, but {count} are here. Give {count}, or auto.")
+    if wanted[-1] == "cpu" and config.trainer.precision == "16-mixed":
+        raise VAEError("trainer.precision: 16-mixed needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
+
+
+def quieten_lightning() -> None:
+    """Silence Lightning's advice on what is decided here on purpose; its errors still come."""
+    for room in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(room).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=room)
+
+
+def device_name(trainer: pl.Trainer) -> str:
+    """The device that will train, with its own name: 'cuda (NVIDIA H200)'."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({cpu_name()}, {torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+
+
+def announcement(
+    config: Config,
+    folder: RunFolder,
+    dataset: Dataset,
+    module: VAEModule,
+    device: str,
+    processes: int,
+    resume: checkpoint.Checkpoint | None,
+) -> str:
+    """What is about to happen, in lines."""
+    shape = "x".join(map(str, module.network.shape))
+    parameters = module.network.parameter_count()
+    kind = "VAE" if config.model.variational else "autoencoder"
+    steps = len(dataset.train) // (config.data.batch_size * processes)
+    drawn = " (drawn by this program)" if config.data.path == TOONS else ""
+    lines = {
+        "device": device + (f", {processes} processes" if processes > 1 else ""),
+        "images": f"{len(dataset.pixels.paths):,} in {dataset.folder}{drawn}",
+        "unreadable": unreadable_line(dataset),
+        "split": f"{config.data.split}: {len(dataset.train):,} train, {len(dataset.val):,} validate",
+        "model": f"{kind}, {shape} -> {config.model.latent_dim} -> {shape}, {parameters:,} parameters",
+        "noise": noise_line(config, module) if config.model.variational else None,
+        "training": f"{config.trainer.max_epochs} epochs of {steps:,} steps, batch {config.data.batch_size}",
+        "resuming": f"after epoch {resume.epochs} of {resume.path}" if resume else None,
+        "run folder": str(folder.path),
+        "watch": f"tensorboard --logdir {folder.path}",
+    }
+    return "\n".join(f"{name:>10}  {text}" for name, text in lines.items() if text) + "\n"
+
+
+def noise_line(config: Config, module: VAEModule) -> str:
+    """What the weight of the KL term says about pixels, in words."""
+    sigma = implied_sigma(module.kl_weight, module.values)
+    return (
+        f"beta * kld_weight = {module.kl_weight:g} takes pixels, which span [-1, 1], to have noise sigma = {sigma:.2f} "
+        "(compare sigma/residual)"
+    )
+
+
+def unreadable_line(dataset: Dataset) -> str | None:
+    """The images that training goes on without, the first few by name."""
+    unreadable = dataset.pixels.unreadable
+    if not unreadable:
+        return None
+    named = "; ".join(f"{u.path.name!r}: {u.reason}" for u in unreadable[:5])
+    more = f"; and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+    return f"{len(unreadable):,} left out: {named}{more}"
+
+
+def summary(folder: RunFolder, rows: Sequence[dict[str, str]], seconds: float, variational: bool) -> str:
+    """The final figures, the best epoch's beside them, and the path of everything made."""
+    last = rows[-1]
+    best = min(rows, key=lambda row: _or_infinity(float(row["val/loss"])))
+    figures = [name for name in FIGURES if name in last]
+    lines = [f"\n{duration(seconds)}, {len(rows)} epochs in all", ""]
+    lines.append(f"{'':18}{'epoch ' + last['epoch']:>14}{'best: epoch ' + best['epoch']:>18}")
+    lines += [f"{name:18}{float(last[name]):>14.5g}{float(best[name]):>18.5g}" for name in figures]
+    made = {
+        "checkpoints": f"{folder.last}, {folder.best}",
+        "figures": str(folder.metrics),
+        "pictures": f"{folder.pictures}/ (reconstructions" + (", samples)" if variational else ")"),
+        "settings": f"{folder.config}, {folder.environment}",
+        "curves": f"tensorboard --logdir {folder.path}",
+        "next": f"vae sample --ckpt {folder.last} -n 64" if variational else "",
+    }
+    return "\n".join([*lines, "", *(f"{name:>12}  {text}" for name, text in made.items() if text)])
+
+
+def _or_infinity(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _nothing(*args: object) -> None:
+    """Say nothing: another process speaks."""
+
+
+def _no_progress(title: str, total: int) -> Any:
+    return _nothing
