@@ -1,7 +1,7 @@
 """Train a variational autoencoder on a folder of pictures.
 
-    from vae_simpsons import VAE
-    VAE.load("last.ckpt").sample(64)      # (64, C, H, W), in [-1, 1]
+from vae_simpsons import VAE
+VAE.load("last.ckpt").sample(64)      # (64, C, H, W), in [-1, 1]
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -6,7 +6,7 @@ from a stranger can be refused, but cannot run code. Lightning adds what trainin
 
 import os
 import pickle
-import zipfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,13 +120,14 @@ def _read_payload(path: Path, setting: str) -> Any:
     if path.is_dir():
         raise VAEError(f"{setting}: {path} is a folder. Give the checkpoint in it, say {path / 'last.ckpt'}.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of foreign pickles: what comes of them is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise VAEError(f"{setting}: no such file: {path}. Give the last.ckpt or best.ckpt of a run.") from None
     except OSError as e:
         raise VAEError(f"{setting}: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
     except pickle.UnpicklingError as e:
-        if zipfile.is_zipfile(path) and "Unsupported" in str(e):
+        if "unsupported" in str(e).lower():  # "Trying to load unsupported GLOBAL posix.system", "Unsupported class"
             raise VAEError(
                 f"{setting}: {path} carries code or foreign objects and is refused; nothing in it was run. "
                 "Get a checkpoint that this project wrote."

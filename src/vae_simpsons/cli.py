@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except VAEError as e:
         print(f"vae: {one_line(e)}", file=sys.stderr)
         return 2 if isinstance(e, UsageError) else 1
-    except KeyboardInterrupt:
-        print("vae: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        print(f"vae: interrupted. {one_line(e)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader, `| head` say, has what it wanted; Python would complain once more when it flushes at exit.
@@ -65,7 +65,7 @@ def train(arguments: list[str]) -> int:
     if options.get("resume"):
         return resume(options["resume"], settings, name if config_file else "*", bool(config_file), arguments)
     config = from_flat(settings)
-    if options.get("print_config"):
+    if "print_config" in options:
         print(to_yaml(config), end="")
         return 0
     from vae_simpsons.training import run as training
@@ -104,7 +104,8 @@ def parse_train(arguments: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     parser.add_argument(
         "--resume", metavar="last|PATH", help="go on: the newest run of this config, a run folder, or a checkpoint"
     )
-    parser.add_argument("--print_config", action="store_true", help="print all settings as they would be, and stop")
+    # jsonargparse has a --print_config of its own wherever it reads the config, and always hands this one a value
+    parser.add_argument("--print_config", nargs="?", const="", help="print all settings as they would be, and stop")
     add_flags(parser)
     try:
         flat = parser.parse_args(arguments, defaults=False).as_flat()

@@ -58,6 +58,7 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
 
     Raises:
         VAEError: settings, data or a folder that training cannot start with; nothing has been written then.
+        KeyboardInterrupt: with a line that says how to go on.
     """
     quieten_lightning()
     keep_freed_buffers()
@@ -72,7 +73,11 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
         create(folder, config, command, device, trainer.world_size)
     show(announcement(config, folder, dataset, module, device, trainer.world_size, resume))
     began = time.monotonic()
-    trainer.fit(module, ImagesDataModule(dataset, config), ckpt_path=str(resume.path) if resume else None)
+    try:
+        trainer.fit(module, ImagesDataModule(dataset, config), ckpt_path=str(resume.path) if resume else None)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        saved = f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "No epoch was finished."
+        raise KeyboardInterrupt(saved) from None
     if trainer.is_global_zero:
         show(summary(folder, read_table(folder.metrics), time.monotonic() - began, module.network.variational))
 

@@ -89,7 +89,7 @@ def check_writable(path: Path) -> None:
     Raises:
         VAEError: naming the part of the path that is in the way.
     """
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    there = next(p for p in (path, *path.parents) if p.exists())
     if not there.is_dir():
         raise VAEError(f"out: {there} is a file, so {path} cannot be a run folder. Give another folder.")
     if not os.access(there, os.W_OK):

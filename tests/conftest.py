@@ -1,0 +1,61 @@
+"""Pictures to train on, drawn here, and a network small enough to train in a second."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_simpsons.cli import main
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+TINY = {
+    "data.image_size": "32",
+    "data.batch_size": "8",
+    "model.widths": "[8, 16, 16]",
+    "model.latent_dim": "8",
+    "trainer.max_epochs": "2",
+    "trainer.accelerator": "cpu",
+}
+
+
+def flags(settings: dict[str, str]) -> list[str]:
+    """`settings` as command-line flags."""
+    return [f"--{key}={value}" for key, value in settings.items()]
+
+
+def draw_pictures(folder: Path, count: int, size: int = 40) -> Path:
+    """`count` PNGs in two sub-folders: a bright disc of some colour somewhere on a dark gradient."""
+    rng = np.random.default_rng(0)
+    down, across = np.mgrid[0:size, 0:size] / size
+    for i in range(count):
+        (y, x), colour = rng.uniform(0.3, 0.7, 2), rng.uniform(100, 255, 3)
+        disc = (down - y) ** 2 + (across - x) ** 2 < 0.04
+        picture = np.where(disc[..., None], colour, 80 * down[..., None]).astype(np.uint8)
+        path = folder / f"class_{i % 2}" / f"pic_{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of 40 pictures."""
+    return draw_pictures(tmp_path_factory.mktemp("pictures"), 40)
+
+
+@pytest.fixture(autouse=True)
+def nothing_elsewhere(tmp_path, monkeypatch) -> None:
+    """Commands run in a folder of the test's own, which is also where drawn data sets are kept."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(pictures, tmp_path_factory) -> Path:
+    """A finished run of two epochs, made once by the real command."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder}"]) == 0
+    return folder

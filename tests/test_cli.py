@@ -1,0 +1,296 @@
+"""The commands, as users type them: right, and wrong on purpose."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import CONFIGS, ROOT, TINY, flags
+from vae_simpsons.cli import main
+from vae_simpsons.config import Config, from_flat, parse_yaml
+
+
+def vae(*arguments: str, **settings) -> subprocess.CompletedProcess:
+    """Run the installed command in a process of its own."""
+    command = [sys.executable, "-m", "vae_simpsons", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, **settings)
+
+
+def refused(capfd, *arguments: str, status: int = 1) -> str:
+    """The one line that a wrong command is answered with; nothing may be left behind."""
+    before = sorted(Path.cwd().rglob("*"))
+    assert main(list(arguments)) == status
+    out, err = capfd.readouterr()
+    assert sorted(Path.cwd().rglob("*")) == before, "something was left behind"
+    assert err.startswith("vae: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert out == "" or out.startswith("    device") or "epoch" not in out
+    return err
+
+
+def config_file(text: str) -> str:
+    Path("my.yaml").write_text(text)
+    return "my.yaml"
+
+
+def test_help_names_every_verb_and_every_setting(capsys):
+    for arguments, expected in ((["--help"], ["train", "sample"]), (["sample", "--help"], ["--ckpt", "--out-dir"])):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0
+        said = capsys.readouterr().out
+        assert all(word in said for word in expected)
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for key in ("seed", "data.path", "model.widths", "objective.kld_weight", "trainer.max_epochs"):
+        assert f"--{key} " in said
+
+
+def test_help_does_not_import_torch():
+    code = "import sys, vae_simpsons.cli; vae_simpsons.cli.parse_train([]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("vae-simpsons ")
+
+
+def test_train_then_sample_as_the_readme_says_in_processes_of_their_own(pictures):
+    trained = vae("train", *flags(TINY), "--data.path", str(pictures))
+    assert trained.returncode == 0, trained.stderr
+    (run,) = Path("runs", "run").iterdir()
+    for said in ("device", "40 in", "30 train, 10 validate", "parameters", str(run), "sigma = 0.62"):
+        assert said in trained.stdout
+    assert f"tensorboard --logdir {run}" in trained.stdout
+    assert "epoch 1/2" in trained.stdout and "epoch 2/2" in trained.stdout
+    for made in ("last.ckpt", "best.ckpt", "metrics.csv", "config.yaml", "environment.json", "pictures"):
+        assert str(run / made) in trained.stdout
+    assert trained.stderr == ""
+    sampled = vae("sample", "--ckpt", str(run / "last.ckpt"), "-n", "10")
+    assert (sampled.returncode, sampled.stderr) == (0, "")
+    assert Image.open("samples.png").size == (2 + 8 * 34, 2 + 2 * 34)
+
+
+def test_two_processes_train_and_one_writes(pictures):
+    done = vae(
+        *("train", *flags(TINY), "--data.path", str(pictures), "--out", "ddp"),
+        *("--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "4"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes" in done.stdout and done.stdout.count("epoch 1/2") == 1
+    assert len(list(Path("ddp").glob("events.*"))) == 1
+    table = Path("ddp", "metrics.csv").read_text().splitlines()
+    assert len(table) == 3 and [row.split(",")[1] for row in table[1:]] == ["3", "6"]
+    assert vae("sample", "--ckpt", "ddp/last.ckpt", "-n", "1").returncode == 0
+
+
+def test_flags_override_the_file_and_the_file_the_defaults(capsys):
+    path = config_file("seed: 3\noptimizer: {lr: 3e-4}\n")
+    assert main(["train", "--config", path, "--seed", "4", "--model.widths", "[8, 16]", "--print_config"]) == 0
+    config = from_flat(parse_yaml(capsys.readouterr().out, "printed"))
+    assert (config.seed, config.optimizer.lr, config.model.widths) == (4, 0.0003, (8, 16))
+    assert config.objective == Config().objective
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_shipped_config_trains(path, pictures):
+    """On a few pictures and a network of the config's own shape but small."""
+    small = {"data.path": str(pictures), "data.batch_size": "4", "trainer.max_epochs": "1"}
+    assert main(["train", "--config", str(path), *flags(small), "--trainer.accelerator=cpu"]) == 0
+    (run,) = Path("runs", path.stem).iterdir()
+    assert (run / "last.ckpt").exists()
+
+
+def test_a_seed_gives_the_same_picture(run_folder):
+    ckpt = str(run_folder / "last.ckpt")
+    for name, seed in (("a.png", "1"), ("b.png", "1"), ("c.png", "2")):
+        assert main(["sample", "--ckpt", ckpt, "-n", "9", "--seed", seed, "--nrow", "3", "--out", name]) == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes() != Path("c.png").read_bytes()
+    assert main(["sample", "--ckpt", ckpt, "-n", "300", "--seed", "1", "--out-dir", "each"]) == 0
+    names = sorted(p.name for p in Path("each").iterdir())
+    assert names == [f"sample_{i:06d}.png" for i in range(300)]
+    grid = np.asarray(Image.open("a.png"))
+    assert np.array_equal(grid[2:34, 2:34], np.asarray(Image.open("each/sample_000000.png")))
+    assert np.array_equal(grid[70:102, 70:102], np.asarray(Image.open("each/sample_000008.png")))
+
+
+def test_the_python_door_and_the_command_draw_the_same(run_folder):
+    from vae_simpsons import VAE
+    from vae_simpsons.images import denormalise
+
+    assert main(["sample", "--ckpt", str(run_folder / "last.ckpt"), "-n", "1", "--out-dir", "each"]) == 0
+    drawn = denormalise(VAE.load(run_folder / "last.ckpt").sample(1))[0].permute(1, 2, 0)
+    assert np.array_equal(np.asarray(Image.open("each/sample_000000.png")), drawn.numpy())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "{train,sample}"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["train"], "nothing to train. Give --config configs/toons.yaml"),
+        (["train", "--config"], "expected one argument"),
+        (["train", "--data.pth", "x"], "no such option: data.pth. Did you mean --data.path?"),
+        (["train", "--confg", "x.yaml"], "Did you mean --config?"),
+        (["sample"], "the following arguments are required: --ckpt"),
+        (["sample", "--ckpt", "x", "-n", "many"], "argument -n: invalid int value: 'many'"),
+        (["sample", "--ckpt", "x", "--sed", "1"], "no such option: sed. Did you mean --seed?"),
+        (["sample", "--ckpt", "x", "--out", "a.png", "--out-dir", "b"], "not allowed with argument"),
+    ],
+)
+def test_wrong_usage_exits_with_2(capfd, arguments, said):
+    assert said in refused(capfd, *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("data.image_size", "big", "data.image_size: 'big' is not accepted. Give a whole number >= 1"),
+        ("data.image_size", "63", "not divisible by 8 (2 for each of the 3 model.widths). Give 56 or 64"),
+        ("optimizer.lr", "-1", "optimizer.lr: -1.0 is not accepted"),
+        ("optimizer.lr", "nan", "optimizer.lr: 'nan' is not accepted"),
+        ("objective.beta", ".nan", "objective.beta: nan is not accepted"),
+        ("model.widths", "8,16", "written [32, 64]"),
+        ("trainer.devices", "none", "Give a whole number >= 1 or auto"),
+        ("data.path", "nowhere", "data.path: no such folder: nowhere"),
+        ("data.batch_size", "31", "data.batch_size: 31 is more than the 30 training images"),
+        ("data.train_fraction", "1", "leaves none for validation"),
+        ("trainer.precision", "16-mixed", "trainer.precision: 16-mixed needs a GPU"),
+    ],
+)
+def test_bad_settings_exit_with_1_before_anything_is_made(capfd, pictures, key, value, said):
+    settings = TINY | {"data.path": str(pictures)} | {key: value}
+    assert said in refused(capfd, "train", *flags(settings), "--out", "never")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "my.yaml: the file is empty"),
+        ("- a", "my.yaml: not a mapping"),
+        ("a: [", "my.yaml: not valid YAML"),
+        ("data: {pth: x}", "my.yaml: data.pth: no such setting. Did you mean data.path?"),
+        ("optimizer: {lr: fast}", "my.yaml: optimizer.lr: 'fast' is not accepted"),
+    ],
+)
+def test_bad_yaml_exits_with_1(capfd, text, said):
+    assert said in refused(capfd, "train", "--config", config_file(text))
+
+
+def test_a_config_that_is_not_there(capfd):
+    assert "--config: no such file: no.yaml" in refused(capfd, "train", "--config", "no.yaml")
+    assert "--config: cannot read" in refused(capfd, "train", "--config", ".")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, so asking for one is no mistake")
+def test_a_gpu_asked_for_where_there_is_none(capfd, pictures):
+    settings = TINY | {"data.path": str(pictures), "trainer.accelerator": "cuda"}
+    assert "trainer.accelerator: cuda, but this machine has cpu only" in refused(capfd, "train", *flags(settings))
+
+
+def test_bad_folders_are_refused(capfd, tmp_path):
+    Path("empty").mkdir()
+    assert "no images under empty" in refused(capfd, "train", *flags(TINY), "--data.path", "empty")
+    for i in range(20):
+        Path("empty", f"{i}.jpg").write_text("not a picture")
+    assert "20 of 20 images are unreadable" in refused(capfd, "train", *flags(TINY), "--data.path", "empty")
+
+
+def test_unreadable_images_are_named_and_training_goes_on(capfd, tmp_path):
+    from conftest import draw_pictures
+
+    folder = draw_pictures(tmp_path / "pics", 40)
+    (folder / "bad name.jpg").write_text("not a picture")
+    assert main(["train", *flags(TINY), "--data.path", str(folder), "--trainer.max_epochs=1"]) == 0
+    said = capfd.readouterr().out
+    assert "1 left out: 'bad name.jpg'" in said and "40 in" in said
+
+
+def test_a_folder_that_holds_another_run_is_refused(capfd, run_folder, pictures):
+    before = {p: p.stat().st_mtime_ns for p in run_folder.rglob("*")}
+    said = refused(capfd, "train", *flags(TINY), "--data.path", str(pictures), "--out", str(run_folder))
+    assert f"out: {run_folder} holds another run" in said and f"--resume {run_folder}" in said
+    assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*")} == before
+
+
+def test_an_out_that_cannot_be_a_folder(capfd, pictures):
+    Path("file").write_text("x")
+    said = refused(capfd, "train", *flags(TINY), "--data.path", str(pictures), "--out", "file/run")
+    assert "out: file is a file" in said
+
+
+def test_resume_finds_the_newest_run_of_its_config_and_refuses_what_would_make_it_another(capfd, pictures):
+    path = config_file("data: {image_size: 32}\n")
+    assert "--resume: last, but there is no runs/my/*/last.ckpt here" in refused(
+        capfd, "train", "--config", path, "--resume", "last"
+    )
+    common = ["train", "--config", path, *flags(TINY), "--data.path", str(pictures)]
+    assert main(common) == 0
+    assert main([*common, "--trainer.max_epochs=3", "--resume", "last"]) == 0
+    assert "resuming  after epoch 2" in capfd.readouterr().out
+    (run,) = Path("runs", "my").iterdir()
+    assert len((run / "metrics.csv").read_text().splitlines()) == 4
+    assert "has 3 epochs already" in refused(capfd, *common, "--trainer.max_epochs=3", "--resume", str(run))
+    other = refused(capfd, *common, "--model.latent_dim=9", "--trainer.max_epochs=5", "--resume", "last")
+    assert "model.latent_dim: 9 here, 8 in" in other
+    assert "--resume: no such file" in refused(capfd, "train", "--resume", "nope.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-n", "0"], "-n: 0 is not accepted. Give a whole number >= 1."),
+        (["-n", "-3"], "-n: -3 is not accepted"),
+        (["--seed", "-1"], "--seed: -1 is not accepted"),
+        (["--nrow", "0"], "--nrow: 0 is not accepted"),
+        (["--out", "a.jpg"], "--out: a.jpg does not end in .png"),
+        (["--out", "file/a.png"], "--out: cannot write file/a.png"),
+        (["--out-dir", "file"], "--out-dir: cannot write file"),
+        (["--out", "file.png"], "no PNG; it is not overwritten"),
+    ],
+)
+def test_sample_refuses_what_it_cannot_do(capfd, run_folder, arguments, said):
+    Path("file").write_text("x")
+    Path("file.png").write_text("a letter")
+    assert said in refused(capfd, "sample", "--ckpt", str(run_folder / "last.ckpt"), *arguments)
+
+
+def test_sample_refuses_what_is_no_checkpoint(capfd):
+    Path("text.ckpt").write_text("hello")
+    assert "--ckpt: no such file: no.ckpt" in refused(capfd, "sample", "--ckpt", "no.ckpt")
+    assert "text.ckpt is no checkpoint" in refused(capfd, "sample", "--ckpt", "text.ckpt")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_says_how_to_go_on(pictures):
+    import signal
+
+    settings = TINY | {"data.path": str(pictures), "out": "run", "trainer.max_epochs": "100000"}
+    command = [sys.executable, "-u", "-m", "vae_simpsons", "train", *flags(settings)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert any(line.startswith("epoch 2/") for line in running.stdout)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert err == "vae: interrupted. Go on with: vae train --resume run\n"
+
+
+def test_the_readmes_commands_are_understood():
+    """Every `vae` line of the README parses; those that need no data are run elsewhere."""
+    import re
+
+    from vae_simpsons.cli import parse_train, sample_parser
+
+    lines = re.findall(r"^(?:\$ )?vae (train|sample) (.*?)(?:\s+#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) >= 4
+    for verb, rest in lines:
+        arguments = rest.replace("&&", "").split()
+        parse_train(arguments) if verb == "train" else sample_parser().parse_args(arguments)

@@ -1,0 +1,121 @@
+import pytest
+
+from conftest import CONFIGS, ROOT
+from vae_simpsons import config
+from vae_simpsons.checkpoint import build_network
+from vae_simpsons.config import Config, from_flat, parse_yaml, read_yaml, to_flat, to_yaml
+from vae_simpsons.errors import VAEError
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_shipped_config_parses_instantiates_and_round_trips(path):
+    loaded = from_flat(read_yaml(path))
+    assert from_flat(parse_yaml(to_yaml(loaded), "again")) == loaded
+    assert build_network(loaded).shape == (loaded.data.channels, loaded.data.image_size, loaded.data.image_size)
+
+
+def test_the_four_configs_that_the_readme_names_are_there():
+    assert {p.stem for p in CONFIGS} >= {"simpsons", "published", "toons", "autoencoder"}
+
+
+def test_published_is_the_recipe_to_the_letter():
+    flat = to_flat(from_flat(read_yaml(ROOT / "configs" / "published.yaml")))
+    recipe = {
+        "seed": 1265,
+        "data.image_size": 64,
+        "data.train_fraction": 0.75,
+        "data.split": "sorted",
+        "data.batch_size": 64,
+        "model.latent_dim": 128,
+        "model.widths": (32, 64, 128, 256, 512),
+        "model.variational": True,
+        "objective.beta": 1.0,
+        "objective.kld_weight": 0.00025,
+        "optimizer.lr": 0.005,
+        "optimizer.weight_decay": 0.0,
+        "optimizer.lr_decay": 0.95,
+        "trainer.max_epochs": 100,
+    }
+    assert {key: flat[key] for key in recipe} == recipe
+
+
+def test_simpsons_differs_from_published_in_the_split_alone_and_says_why():
+    paths = (ROOT / "configs" / f"{name}.yaml" for name in ("simpsons", "published"))
+    simpsons, published = (to_flat(from_flat(read_yaml(path))) for path in paths)
+    assert {k for k in simpsons if simpsons[k] != published[k]} == {"data.split"}
+    text = (ROOT / "configs" / "simpsons.yaml").read_text()
+    assert "whole characters" in text
+
+
+def test_numbers_in_scientific_notation_are_numbers():
+    assert from_flat(parse_yaml("optimizer: {lr: 3e-4}", "f")).optimizer.lr == 0.0003
+
+
+def test_an_empty_section_means_its_defaults():
+    assert from_flat(parse_yaml("seed: 3\ndata:\n", "f")) == Config(seed=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        ("[1, 2]", "not a mapping but a list"),
+        ("just words", "not a mapping but a str"),
+        ("a: [", "not valid YAML"),
+        ("data: 3", "data: 3 is not a mapping"),
+        ("data: {pth: x}", "data.pth: no such setting. Did you mean data.path?"),
+        ("modle: {latent_dim: 3}", "modle.latent_dim: no such setting. Did you mean model.latent_dim?"),
+        ("latent_dim: 3", "Did you mean model.latent_dim?"),
+        ("zzz: 3", "zzz: no such setting. 'vae train --help' lists every setting."),
+        ("data: {image_size: big}", "data.image_size: 'big' is not accepted. Give a whole number >= 1"),
+        ("data: {image_size: 64.5}", "data.image_size: 64.5 is not accepted"),
+        ("data: {path: 3}", "data.path: 3 is not accepted. Give text (in quotes"),
+        ("data: {channels: 2}", "data.channels: 2 is not accepted. Give 1 or 3."),
+        ("data: {split: sort}", "data.split: 'sort' is not accepted. Give sorted or shuffled."),
+        ("data: {horizontal_flip: maybe}", "Give true or false."),
+        ("data: {batch_size: 1}", "data.batch_size: 1 is not accepted. Give a whole number >= 2."),
+        ("data: {train_fraction: 0}", "data.train_fraction: 0.0 is not accepted. Give a number > 0 and <= 1."),
+        ("seed: null", "seed: null is not accepted"),
+        ("seed: -1", "seed: -1 is not accepted. Give a whole number >= 0 and <= 4294967295."),
+        ("seed: true", "seed: True is not accepted"),
+        ("optimizer: {lr: -0.1}", "optimizer.lr: -0.1 is not accepted. Give a number > 0."),
+        ("optimizer: {lr: .nan}", "optimizer.lr: nan is not accepted"),
+        ("optimizer: {lr: .inf}", "optimizer.lr: inf is not accepted"),
+        ("objective: {beta: .nan}", "objective.beta: nan is not accepted"),
+        ("objective: {kld_weight: -1}", "objective.kld_weight: -1.0 is not accepted"),
+        ("model: {widths: 32}", "Give a list of whole numbers >= 1, written [32, 64]."),
+        ("model: {widths: [32, -1]}", "model.widths: (32, -1) is not accepted"),
+        ("trainer: {devices: 0}", "trainer.devices: 0 is not accepted. Give a whole number >= 1 or auto."),
+        ("trainer: {precision: 8}", "Give 32-true or bf16-mixed or 16-mixed."),
+    ],
+)
+def test_bad_yaml_is_refused_in_one_line_that_names_it(text, said):
+    with pytest.raises(VAEError) as caught:
+        parse_yaml(text, "my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ") and said in message and "\n" not in message
+
+
+@pytest.mark.parametrize(("size", "near"), [(65, "64 or 96"), (20, "32"), (100, "96 or 128")])
+def test_a_size_that_the_widths_do_not_divide_names_the_nearest_that_fit(size, near):
+    with pytest.raises(VAEError, match=f"image_size: {size} is not divisible by 32 .*Give {near}, or fewer widths"):
+        from_flat({"data.image_size": size})
+
+
+def test_no_widths_are_refused():
+    with pytest.raises(VAEError, match=r"model.widths: \[\] is empty"):
+        from_flat({"model.widths": []})
+
+
+def test_yaml_cannot_construct_objects():
+    with pytest.raises(VAEError, match="not valid YAML"):
+        parse_yaml("seed: !!python/object/apply:os.getcwd []", "f")
+
+
+def test_a_config_made_in_python_is_checked_too():
+    with pytest.raises(VAEError, match="optimizer.lr: -1 is not accepted"):
+        Config(optimizer=config.Optimizer(lr=-1))
+
+
+def test_every_setting_says_what_it_means():
+    assert all(f.metadata["meaning"] for f in config.keys().values())

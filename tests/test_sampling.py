@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from vae_simpsons import sampling
+from vae_simpsons.errors import VAEError
+from vae_simpsons.models import ConvVAE
+
+
+@pytest.fixture(scope="module")
+def network() -> ConvVAE:
+    torch.manual_seed(0)
+    return ConvVAE(3, 64, (8, 16, 16), 8).eval()
+
+
+def drawn(network, count, seed=0) -> torch.Tensor:
+    return torch.cat(list(sampling.sample(network, count, seed)))
+
+
+def test_a_seed_gives_the_same_pixels_however_many_are_asked_for(network):
+    many = drawn(network, 150)
+    assert many.shape == (150, 3, 64, 64)
+    for few in (1, 2, 63, 64, 65, 129):
+        assert torch.equal(drawn(network, few), many[:few])
+
+
+def test_another_seed_gives_other_pixels(network):
+    assert not torch.equal(drawn(network, 4), drawn(network, 4, seed=1))
+
+
+def test_samples_differ_from_each_other_across_blocks(network):
+    many = drawn(network, 130).flatten(1)
+    assert len(torch.unique(many, dim=0)) == 130
+
+
+def test_sampling_leaves_torchs_own_generator_alone(network):
+    before = torch.get_rng_state()
+    drawn(network, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_latents_are_standard_normal():
+    z = torch.cat(list(sampling.prior_latents(20_000, 8, seed=0, block=64)))
+    assert abs(float(z.mean())) < 0.01 and abs(float(z.std()) - 1) < 0.01
+
+
+def test_a_hundred_thousand_are_drawn_a_block_at_a_time(network):
+    blocks = sampling.sample(network, 100_000, seed=0)
+    assert next(blocks).shape == (64, 3, 64, 64)
+
+
+@pytest.mark.parametrize(("size", "block"), [(32, 256), (64, 64), (256, 4), (4096, 1)])
+def test_larger_images_are_decoded_fewer_at_a_time(size, block):
+    assert sampling.block_size(size) == block
+
+
+def test_an_image_is_decoded_alike_in_whatever_company(network):
+    z = torch.randn(70, 8)
+    together = sampling.decode_latents(network, z)
+    assert torch.equal(sampling.decode_latents(network, z[:5]), together[:5])
+
+
+def test_reconstruct_goes_through_the_posteriors_mean(network):
+    x = torch.rand(70, 3, 64, 64) * 2 - 1
+    recon = sampling.reconstruct(network, x)
+    with torch.no_grad():
+        torch.testing.assert_close(recon, network.decode(network.encode(x)[0]), rtol=1e-4, atol=1e-5)
+    assert torch.equal(recon, sampling.reconstruct(network, x))
+
+
+def test_an_autoencoder_has_no_prior_to_sample_from():
+    with pytest.raises(VAEError, match="no prior to sample from"):
+        sampling.sample(ConvVAE(3, 32, (4,), 4, variational=False).eval(), 1, 0)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(sampling, "available_devices", lambda: ["cpu"])
+    assert sampling.pick_device("auto").type == "cpu"
+    with pytest.raises(VAEError, match="--device: cuda, but this machine has cpu only"):
+        sampling.pick_device("cuda")

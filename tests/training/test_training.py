@@ -1,0 +1,173 @@
+"""Training by its own rooms: what is computed, logged, saved, and gone on with."""
+
+import csv
+import json
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from conftest import TINY, flags
+from vae_simpsons.checkpoint import read
+from vae_simpsons.cli import main
+from vae_simpsons.config import from_flat, parse_yaml, read_yaml
+from vae_simpsons.training.memory import keep_freed_buffers
+from vae_simpsons.training.module import ValidationSums
+
+
+def train(out, pictures, *extra: str) -> dict:
+    """Train with the tiny settings and `extra` flags; the checkpoint that it leaves."""
+    assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={out}", *extra]) == 0
+    return torch.load(out / "last.ckpt", weights_only=True)
+
+
+def rows(folder) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def figures(folder) -> list[dict[str, str]]:
+    """metrics.csv without what no two runs share."""
+    return [{k: v for k, v in row.items() if k != "time_s"} for row in rows(folder)]
+
+
+def events(folder) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0}).Reload()
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_folder_holds_what_the_readme_says(run_folder):
+    names = {p.name for p in run_folder.iterdir() if not p.name.startswith("events.")}
+    assert names == {"config.yaml", "environment.json", "metrics.csv", "last.ckpt", "best.ckpt", "pictures"}
+    assert len([p for p in run_folder.iterdir() if p.name.startswith("events.")]) == 1
+    made = sorted(p.name for p in (run_folder / "pictures").iterdir())
+    assert made == [f"{what}_{epoch:04d}.png" for what in ("reconstructions", "samples") for epoch in (1, 2)]
+    resolved = from_flat(read_yaml(run_folder / "config.yaml"))
+    assert resolved.model.widths == (8, 16, 16) and resolved.optimizer.lr == 0.005
+    environment = json.loads((run_folder / "environment.json").read_text())
+    assert environment["command"][:2] == ["vae", "train"]
+    assert environment["versions"]["torch"] == torch.__version__.split("+")[0] or environment["versions"]["torch"]
+    assert {"commit", "device", "started", "python"} <= environment.keys()
+
+
+def test_the_table_has_a_row_an_epoch_whose_figures_agree(run_folder):
+    table = rows(run_folder)
+    assert [r["epoch"] for r in table] == ["1", "2"] and [r["step"] for r in table] == ["3", "6"]
+    for row in table:
+        for side in ("train", "val"):
+            mse, kl = float(row[f"{side}/mse"]), float(row[f"{side}/kl"])
+            assert float(row[f"{side}/loss"]) == pytest.approx(mse + 0.00025 * kl, rel=1e-4)
+            assert kl >= 0
+        assert float(row["sigma/residual"]) == pytest.approx(float(row["val/mse"]) ** 0.5, rel=1e-6)
+        assert float(row["sigma/implied"]) == pytest.approx((0.00025 * 3072 / 2) ** 0.5, rel=1e-6)
+    assert [float(r["lr"]) for r in table] == pytest.approx([0.005, 0.005 * 0.95])
+
+
+def test_tensorboard_shows_curves_pictures_latents_and_hyperparameters(run_folder):
+    seen = events(run_folder)
+    scalars = set(seen.Tags()["scalars"])
+    curves = {f"{side}/{what}" for side in ("train", "val") for what in ("loss", "mse", "kl", "elbo")}
+    assert scalars >= curves | {"lr", "sigma/residual", "sigma/implied", "val/active_units", "final/val/loss"}
+    assert len(seen.Scalars("val/loss")) == 2
+    assert set(seen.Tags()["images"]) == {"reconstructions", "samples"}
+    assert len(seen.Images("samples")) == 2
+    assert "kl_per_dimension" in seen.Tags()["histograms"]
+    assert "_hparams_/session_start_info" in seen.summary_metadata
+    for row, point in zip(rows(run_folder), seen.Scalars("val/elbo"), strict=True):
+        assert point.value == pytest.approx(float(row["val/elbo"]), rel=1e-5)
+
+
+def test_the_originals_of_every_epochs_reconstructions_are_the_same(run_folder):
+    import numpy as np
+    from PIL import Image
+
+    first, second = (np.asarray(Image.open(run_folder / "pictures" / f"reconstructions_{e:04d}.png")) for e in (1, 2))
+    assert np.array_equal(first[:36], second[:36]), "the row of originals"
+    assert not np.array_equal(first[36:70], second[36:70]), "the row of reconstructions"
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run_folder, pictures, tmp_path):
+    first = torch.load(run_folder / "last.ckpt", weights_only=True)["state_dict"]
+    assert same(first, train(tmp_path / "again", pictures)["state_dict"])
+    assert figures(run_folder) == figures(tmp_path / "again")
+    assert not same(first, train(tmp_path / "other", pictures, "--seed=7")["state_dict"])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(run_folder, pictures, tmp_path):
+    """Weights, optimizer, learning rate, table and curves; resumed in a copy, since the fixture is shared."""
+    import shutil
+
+    straight = train(tmp_path / "straight", pictures, "--trainer.max_epochs=4")
+    shutil.copytree(run_folder, tmp_path / "resumed")
+    assert main(["train", "--resume", str(tmp_path / "resumed"), "--trainer.max_epochs", "4"]) == 0
+    resumed = torch.load(tmp_path / "resumed" / "last.ckpt", weights_only=True)
+    assert same(straight["state_dict"], resumed["state_dict"])
+    a, b = straight["optimizer_states"][0], resumed["optimizer_states"][0]
+    assert a["param_groups"] == b["param_groups"]
+    assert all(same(a["state"][i], b["state"][i]) for i in a["state"])
+    assert straight["lr_schedulers"] == resumed["lr_schedulers"]
+    assert (resumed["epochs_done"], resumed["global_step"]) == (4, 12)
+    assert figures(tmp_path / "straight") == figures(tmp_path / "resumed")
+    for tag in ("val/loss", "train/loss", "lr"):
+        one, other = (events(tmp_path / run).Scalars(tag) for run in ("straight", "resumed"))
+        assert [(p.step, p.value) for p in one] == [(p.step, p.value) for p in other]
+    last = "pictures/reconstructions_0004.png"
+    assert (tmp_path / "straight" / last).read_bytes() == (tmp_path / "resumed" / last).read_bytes()
+    assert len(json.loads((tmp_path / "resumed" / "environment.json").read_text())["resumed"]) == 1
+
+
+def test_best_is_the_epoch_with_the_lowest_loss_and_last_is_the_last(pictures, tmp_path):
+    train(tmp_path / "run", pictures, "--trainer.max_epochs=4", "--optimizer.lr=0.05")
+    losses = [float(r["val/loss"]) for r in rows(tmp_path / "run")]
+    assert read(tmp_path / "run" / "best.ckpt").epochs == losses.index(min(losses)) + 1
+    assert read(tmp_path / "run" / "last.ckpt").epochs == 4
+
+
+def test_an_autoencoder_trains_on_squared_error_alone(pictures, tmp_path):
+    train(tmp_path / "run", pictures, "--model.variational=false")
+    table = rows(tmp_path / "run")
+    assert "val/kl" not in table[0] and "val/elbo" not in table[0]
+    assert all(row["val/loss"] == row["val/mse"] for row in table)
+    assert main(["sample", "--ckpt", str(tmp_path / "run" / "last.ckpt")]) == 1
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--data.channels=1"],
+        ["--trainer.precision=bf16-mixed"],
+        ["--trainer.gradient_clip_val=0.1", "--data.horizontal_flip=true", "--optimizer.weight_decay=0.01"],
+        ["--data.image_size=48", "--model.widths=[4, 8, 8, 8]", "--data.split=sorted"],
+    ],
+    ids=["grey", "bf16", "clip-flip-decay", "48px"],
+)
+def test_other_settings_train_too(pictures, tmp_path, extra):
+    payload = train(tmp_path / "run", pictures, *extra, "--trainer.max_epochs=1")
+    assert all(w.isfinite().all() for w in payload["state_dict"].values())
+    assert main(["sample", "--ckpt", str(tmp_path / "run" / "last.ckpt"), "-n", "3"]) == 0
+
+
+def test_validation_adds_up_to_the_means_over_images_not_batches():
+    torch.manual_seed(0)
+    sums = ValidationSums(4, torch.device("cpu"))
+    mu, log_var = torch.randn(10, 4) * torch.tensor([1.0, 1.0, 0.05, 0.2]), torch.zeros(10, 4)
+    for part, mse in ((slice(0, 8), 0.1), (slice(8, 10), 0.6)):
+        sums.add(torch.tensor(mse), mu[part], log_var[part])
+    mse, kl, active = sums.means(lambda tensor, reduce_op: tensor)
+    assert mse == pytest.approx((8 * 0.1 + 2 * 0.6) / 10)
+    torch.testing.assert_close(kl, (0.5 * mu.square()).mean(0).double())
+    assert active == int((mu.var(0, unbiased=False) >= 0.01).sum()) == 3
+
+
+def test_the_checkpoints_config_is_the_runs(run_folder):
+    payload = torch.load(run_folder / "last.ckpt", weights_only=True)
+    assert from_flat(parse_yaml(payload["config"], "x")) == from_flat(read_yaml(run_folder / "config.yaml"))
+
+
+def test_the_c_library_is_asked_to_keep_buffers_or_it_is_none_that_could():
+    import platform
+
+    assert keep_freed_buffers() == (platform.libc_ver()[0] == "glibc")
