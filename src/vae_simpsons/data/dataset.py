@@ -12,6 +12,7 @@ from vae_simpsons.config import TOONS, Config
 from vae_simpsons.data.folder import find_images
 from vae_simpsons.data.pixels import Pixels, load_pixels
 from vae_simpsons.data.split import split
+from vae_simpsons.data.toons import cached
 from vae_simpsons.errors import VAEError
 
 TOONS_SEED = 0  # not the run's seed: repeating a run with another seed must not change its data
@@ -50,8 +51,6 @@ def load_dataset(config: Config, processes: int, progress: Progress) -> Dataset:
 
 def toons_folder(config: Config, progress: Progress) -> Path:
     """The folder of drawn portraits, drawn now if they are not kept from an earlier run."""
-    from vae_simpsons.data.toons import cached
-
     data = config.data
     cache = Path(data.cache_dir).expanduser() if data.cache_dir else user_cache()
     return cached(data.toons, TOONS_SEED, data.image_size, cache, progress("drawing toons", data.toons))
