@@ -66,9 +66,9 @@ BACKGROUNDS = {
     "dusk": (110, 115, 165),
     "cloud": (225, 230, 238),
 }
-BACKDROPS = ("plain", "disc", "halves", "stripes")
+BACKDROPS = {"plain": 5, "disc": 3, "halves": 1, "stripes": 1}  # relative frequencies
 NOSES = ("button", "hook", "wide", "round")
-GLASSES = {"none": 11, "round": 3, "square": 3, "sun": 1}  # relative frequencies
+GLASSES = {"none": 11, "round": 3, "square": 3, "sun": 1}
 BEARDS = {"none": 10, "moustache": 2, "goatee": 2, "full": 2}
 COLLARS = ("crew", "v", "shirt", "scarf")
 WHITE, DARK = (255, 255, 255), (38, 30, 40)
@@ -81,13 +81,13 @@ class Toon:
     """The factors of one portrait. Colours and styles by name; lengths in pictures, angles in degrees."""
 
     skin: str
-    face_width: float  # half the face's width, 0.25 to 0.31
-    face_height: float  # half its height, 0.29 to 0.34
+    face_width: float  # half the face's width, 0.27 to 0.33
+    face_height: float  # half its height, 0.31 to 0.355
     jaw: float  # -0.1, broad, to 0.28, pointed: share of the width lost at the chin
     hair: str
     hair_colour: str
-    eye_size: float  # radius of the white, 0.066 to 0.09
-    eye_spacing: float  # from the middle of the face to that of an eye, 0.105 to 0.135
+    eye_size: float  # radius of the white, 0.076 to 0.1
+    eye_spacing: float  # from the middle of the face to that of an eye, 0.118 to 0.142
     iris: str
     gaze_x: float  # -1, to the left of the picture, to 1
     gaze_y: float  # -0.6, up, to 0.6
@@ -104,8 +104,8 @@ class Toon:
     clothes: str
     background: str
     backdrop: str
-    tilt: float  # of the head, -7 to 7, clockwise
-    shift_x: float  # of the head, -0.02 to 0.02
+    tilt: float  # of the head, -5 to 5, clockwise
+    shift_x: float  # of the head, -0.015 to 0.015
     shift_y: float
 
 
@@ -114,13 +114,13 @@ def toon(seed: int, index: int) -> Toon:
     rng = random.Random(f"toons {seed} {index}")
     return Toon(
         skin=_one_of(rng, SKINS),
-        face_width=_between(rng, 0.25, 0.31),
-        face_height=_between(rng, 0.29, 0.34),
+        face_width=_between(rng, 0.27, 0.33),
+        face_height=_between(rng, 0.31, 0.355),
         jaw=_between(rng, -0.1, 0.28),
         hair=_one_of(rng, HAIR),
         hair_colour=_one_of(rng, HAIR_COLOURS),
-        eye_size=_between(rng, 0.066, 0.09),
-        eye_spacing=_between(rng, 0.105, 0.135),
+        eye_size=_between(rng, 0.076, 0.1),
+        eye_spacing=_between(rng, 0.118, 0.142),
         iris=_one_of(rng, IRISES),
         gaze_x=_between(rng, -1, 1),
         gaze_y=_between(rng, -0.6, 0.6),
@@ -136,10 +136,10 @@ def toon(seed: int, index: int) -> Toon:
         collar=_one_of(rng, COLLARS),
         clothes=_one_of(rng, CLOTHES),
         background=_one_of(rng, BACKGROUNDS),
-        backdrop=_one_of(rng, BACKDROPS),
-        tilt=_between(rng, -7, 7),
-        shift_x=_between(rng, -0.02, 0.02),
-        shift_y=_between(rng, -0.02, 0.02),
+        backdrop=_weighted(rng, BACKDROPS),
+        tilt=_between(rng, -5, 5),
+        shift_x=_between(rng, -0.015, 0.015),
+        shift_y=_between(rng, -0.015, 0.015),
     )
 
 
@@ -225,7 +225,7 @@ def draw(toon: Toon, size: int) -> Image.Image:
 
 
 FACE: Point = (0.5, 0.53)
-EYES_Y, NOSE_Y, MOUTH_Y = 0.49, 0.605, 0.715
+EYES_Y, NOSE_Y, MOUTH_Y = 0.49, 0.61, 0.725
 
 
 def shade(colour: Colour, amount: float) -> Colour:
@@ -320,12 +320,12 @@ def draw_face(pen: Pen, toon: Toon) -> None:
 def draw_mouth(pen: Pen, toon: Toon) -> None:
     """A line that is bent, or an open mouth with teeth or a tongue."""
     corner_y, bend = MOUTH_Y - 0.025 * toon.mouth_curve, 0.06 * toon.mouth_curve
-    left, right = (FACE[0] - 0.11, corner_y), (FACE[0] + 0.11, corner_y)
+    left, right = (FACE[0] - 0.125, corner_y), (FACE[0] + 0.125, corner_y)
     lip = LIP if sum(SKINS[toon.skin]) > 330 else PALE_LIP
     if toon.mouth_open < CLOSED:
         pen.line(curve(left, right, bend), 0.026, lip)
         return
-    gap = 0.04 + 0.07 * toon.mouth_open
+    gap = 0.045 + 0.075 * toon.mouth_open
     upper, lower = curve(left, right, bend - gap * 0.4), curve(right, left, bend + gap)
     pen.shape([*upper, *lower], DARK)
     if toon.teeth:
@@ -408,7 +408,7 @@ def draw_beard(pen: Pen, toon: Toon) -> None:
         top = curve(low[-1], low[0], 0.06) if full else curve(low[-1], low[0], -0.05)
         pen.shape([*low, *top], colour)
         if full:
-            pen.ellipse((FACE[0], MOUTH_Y + 0.005), 0.15, 0.085, SKINS[toon.skin])
+            pen.ellipse((FACE[0], MOUTH_Y + 0.005), 0.165, 0.09, SKINS[toon.skin])
     elif toon.beard == "moustache":
         for side in (-1, 1):
             tip = (FACE[0] + side * 0.13, MOUTH_Y - 0.03)
