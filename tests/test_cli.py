@@ -275,7 +275,14 @@ def test_ctrl_c_says_how_to_go_on(pictures):
 
     settings = TINY | {"data.path": str(pictures), "out": "run", "trainer.max_epochs": "100000"}
     command = [sys.executable, "-u", "-m", "vae_simpsons", "train", *flags(settings)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    # A shell's background job, as CI may be, starts with SIGINT ignored and hands that on: the child begins afresh.
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         assert any(line.startswith("epoch 2/") for line in running.stdout)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
