@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,8 +47,12 @@ def test_any_size_is_rgb_and_shows_the_same_face(size):
 
 
 def test_edges_are_antialiased():
-    flat = replace(toon(0, 0), background="sand", backdrop="disc")
-    assert len(np.unique(pixels(flat).reshape(-1, 3), axis=0)) > 200
+    """A white disc's edge is neither white nor the backdrop's colour; the middle of either is plain."""
+    bare = replace(toon(0, 0), background="dusk", backdrop="disc", hair="bald")
+    row = pixels(bare)[4]
+    inside, outside = row[32], row[0]
+    steps = [tuple(p) for p in row if tuple(p) not in (tuple(inside), tuple(outside))]
+    assert tuple(outside) == toons.BACKGROUNDS["dusk"] and len(set(steps)) >= 2
 
 
 def test_all_styles_occur_and_none_crowds_out_the_others():
@@ -72,16 +77,40 @@ def test_every_factor_changes_the_picture(factor):
         assert not np.array_equal(pixels(base), pixels(replace(base, **{factor: other}))), other
 
 
+@pytest.mark.parametrize("hair", toons.HAIR)
+def test_nothing_of_the_head_is_cut_off(hair):
+    for index in range(30):
+        drawn = replace(toon(1, index), hair=hair, backdrop="plain")
+        picture = pixels(drawn)
+        border = np.concatenate([picture[0], picture[:54, 0], picture[:54, -1]])
+        assert (border == toons.BACKGROUNDS[drawn.background]).mean() > 0.99, index
+
+
+def test_any_beard_leaves_the_mouth_to_be_seen():
+    for beard in toons.BEARDS:
+        for skin in toons.SKINS:
+            face = replace(toon(0, 1), skin=skin, beard=beard, mouth_curve=0.0, mouth_open=1.0, teeth=True, tilt=0.0,
+                           shift_x=0.0, shift_y=0.0)  # fmt: skip
+            assert pixels(face)[45:52, 28:36].sum(2).max() > 700, "white teeth"
+
+
+def test_a_mean_picture_is_a_face_and_pictures_differ_from_it():
+    drawn = np.stack([pixels(toon(0, i), 32) for i in range(200)])
+    assert drawn.mean(0).std() > 15
+    assert drawn.std(0).mean() > 40
+
+
 def test_eyes_and_mouth_stand_out_at_64_pixels():
-    """White of the eye and dark of an open mouth against the skin beside them, for every skin."""
+    """White of the eyes, dark pupils and dark of an open mouth, for every skin."""
     for skin in toons.SKINS:
         face = replace(toon(0, 1), skin=skin, hair="bald", glasses="none", beard="none", nose="button", eye_size=0.08,
-                       eye_spacing=0.12, gaze_x=0.0, gaze_y=0.0, mouth_open=1.0, teeth=False, mouth_curve=0.5,
+                       eye_gap=0.05, lid=0.0, gaze_x=0.0, gaze_y=0.0, mouth_open=1.0, teeth=False, mouth_curve=0.5,
                        tilt=0.0, shift_x=0.0, shift_y=0.0)  # fmt: skip
         picture = pixels(face).sum(2)
-        eyes, mouth, forehead = picture[27:36, 19:45], picture[44:54, 26:38], picture[20:23, 28:36].mean()
-        assert eyes.max() > 700 and eyes.min() < 200
-        assert mouth.min() < min(200, forehead - 80)
+        pupils = picture[33, [25, 38]]
+        eyes, mouth, forehead = picture[29:38, 19:45], picture[45:54, 26:38], picture[18:22, 28:36].mean()
+        assert eyes.max() > 700 and pupils.max() < 250
+        assert mouth.min() < forehead - 80
 
 
 def test_write_makes_the_files_and_the_table_of_their_factors(tmp_path):
@@ -96,10 +125,18 @@ def test_write_makes_the_files_and_the_table_of_their_factors(tmp_path):
             assert np.array_equal(np.asarray(Image.open(tmp_path / "set" / row["file"])), pixels(toon(3, i), 32))
 
 
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(OSError, match="not empty"):
+        write(tmp_path, 2, seed=0, size=16)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
 def test_they_are_drawn_once_and_kept(tmp_path):
     first = cached(5, 0, 32, tmp_path / "cache")
     before = {p: p.stat().st_mtime_ns for p in first.iterdir()}
-    assert cached(5, 0, 32, tmp_path / "cache") == first
+    drawn = []
+    assert cached(5, 0, 32, tmp_path / "cache", drawn.append) == first and not drawn
     assert {p: p.stat().st_mtime_ns for p in first.iterdir()} == before and len(before) == 6
     others = {cached(*key, tmp_path / "cache") for key in ((6, 0, 32), (5, 1, 32), (5, 0, 16))}
     assert len(others | {first}) == 4
@@ -113,12 +150,15 @@ def test_a_killed_drawing_leaves_no_trap(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         cached(5, 0, 32, tmp_path)
     monkeypatch.undo()
-    half = tmp_path / ".toons-half"
-    (half / "set").mkdir(parents=True)
-    (half / "set" / "toon_00000.png").write_bytes(b"half")
+    assert not list(tmp_path.iterdir())
+    half, under_way = tmp_path / ".toons-half", tmp_path / ".toons-under-way"
+    for folder in (half, under_way):
+        (folder / "set").mkdir(parents=True)
+        (folder / "set" / "toon_00000.png").write_bytes(b"half")
     os.utime(half, (time.time() - 2 * toons.STALE_S,) * 2)
     assert len(list(cached(5, 0, 32, tmp_path).iterdir())) == 6
     assert not half.exists(), "what was abandoned long ago is swept away"
+    assert under_way.exists(), "what another process may be drawing is left alone"
 
 
 def test_two_at_once_both_succeed(tmp_path):
@@ -129,7 +169,33 @@ def test_two_at_once_both_succeed(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_whoever_is_overtaken_keeps_what_is_there(tmp_path, monkeypatch):
+    def overtaken(*args):
+        monkeypatch.undo()
+        theirs = cached(5, 0, 32, tmp_path)
+        (theirs / "theirs").touch()
+        write(*args)
+
+    monkeypatch.setattr(toons, "write", overtaken)
+    assert (cached(5, 0, 32, tmp_path) / "theirs").exists()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_cache_that_cannot_be_written_is_said_in_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(VAEError, match=r"data.cache_dir: cannot write .*file/cache: .*--data.cache_dir DIR"):
-        cached(5, 0, 32, tmp_path / "file" / "cache")
+    cache = tmp_path / "file" / "cache"
+    with pytest.raises(VAEError) as caught:
+        cached(5, 0, 32, cache)
+    said = str(caught.value)
+    assert said.startswith(f"data.cache_dir: cannot write {cache}: ") and "\n" not in said
+    assert said.endswith(". Give a folder that can be written with --data.cache_dir DIR.")
+
+
+def test_a_disk_that_is_full_is_said_in_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(VAEError, match=r"data.cache_dir: cannot write .*: No space left on device. Give"):
+        cached(5, 0, 32, tmp_path)
+    assert not list(tmp_path.iterdir())
