@@ -22,7 +22,7 @@ def row(folder: RunFolder) -> dict[str, str]:
     versions = environment["versions"]
     return {
         "run": folder.path.name,
-        "images": f"{config.data.path} {config.data.image_size}x{config.data.image_size}, {config.data.split}",
+        "images": f"{Path(config.data.path).name} {config.data.image_size}x{config.data.image_size}, {config.data.split}",
         "epochs": f"{last['epoch']} of {config.trainer.max_epochs}",
         "val mse": f"{float(last['val/mse']):.4f}",
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",

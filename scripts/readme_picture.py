@@ -1,0 +1,50 @@
+"""The README's picture, from a run on toons: python scripts/readme_picture.py RUN docs/toons.png
+
+Left, validation images above their reconstructions; right, samples. Toons only: no picture of anybody else's work
+belongs in the repository.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vae_simpsons import VAE, VAEError
+from vae_simpsons.config import TOONS
+from vae_simpsons.data.dataset import load_dataset
+from vae_simpsons.images import above, denormalise, grid, normalise, write_png
+
+COLUMNS, ROWS, GAP = 6, 6, 16  # of each half; GAP in pixels
+
+
+def picture(run: Path) -> torch.Tensor:
+    """The picture (3, h, w), uint8.
+
+    Raises:
+        VAEError: the run was not on toons.
+    """
+    model = VAE.load(run / "last.ckpt")
+    if model.config.data.path != TOONS:
+        raise VAEError(f"RUN: {run} was trained on {model.config.data.path}. Give a run on toons.")
+    dataset = load_dataset(model.config, 1, lambda title, total: lambda done: None)
+    shown = dataset.val[np.linspace(0, len(dataset.val) - 1, COLUMNS * ROWS // 2).round().astype(int)]
+    originals = dataset.pixels.data[torch.from_numpy(shown)]
+    recon = denormalise(model.reconstruct(normalise(originals)))
+    left = grid(above(originals, recon, COLUMNS), COLUMNS)
+    right = grid(denormalise(model.sample(COLUMNS * ROWS)), COLUMNS)
+    return torch.cat([left, left.new_full((3, left.shape[1], GAP), 255), right], dim=2)
+
+
+def main() -> None:
+    """Write it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a run on toons")
+    parser.add_argument("out", type=Path, metavar="PNG")
+    arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(arguments.out, picture(arguments.run))
+
+
+if __name__ == "__main__":
+    main()
