@@ -12,8 +12,10 @@ import torch
 
 from vae_simpsons import VAE, VAEError
 from vae_simpsons.config import TOONS
+from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.images import above, denormalise, grid, normalise, write_png
+from vae_simpsons.progress import bar
 
 COLUMNS, ROWS, GAP = 6, 6, 16  # of each half; GAP in pixels
 
@@ -27,9 +29,9 @@ def picture(run: Path) -> torch.Tensor:
     model = VAE.load(run / "last.ckpt")
     if model.config.data.path != TOONS:
         raise VAEError(f"RUN: {run} was trained on {model.config.data.path}. Give a run on toons.")
-    dataset = load_dataset(model.config, 1, lambda title, total: lambda done: None)
+    dataset = load_dataset(model.config, 1, bar)
     shown = dataset.val[np.linspace(0, len(dataset.val) - 1, COLUMNS * ROWS // 2).round().astype(int)]
-    originals = dataset.pixels.data[torch.from_numpy(shown)]
+    originals = take(dataset.pack.pixels, shown)
     recon = denormalise(model.reconstruct(normalise(originals)))
     left = grid(above(originals, recon, COLUMNS), COLUMNS)
     right = grid(denormalise(model.sample(COLUMNS * ROWS)), COLUMNS)

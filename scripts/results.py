@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from vae_simpsons.config import from_flat, read_yaml
-from vae_simpsons.training.callbacks import duration, read_table
+from vae_simpsons.progress import duration
+from vae_simpsons.training.callbacks import read_table
 from vae_simpsons.training.runfolder import RunFolder
 
 COLUMNS = ("run", "images", "epochs", "val mse", "val KL (nats)", "val ELBO (nats)", "residual sigma", "time", "on")
@@ -20,9 +21,10 @@ def row(folder: RunFolder) -> dict[str, str]:
     table = read_table(folder.metrics)
     last = table[-1]
     versions = environment["versions"]
+    size = config.data.image_size
     return {
         "run": folder.path.name,
-        "images": f"{Path(config.data.path).name} {config.data.image_size}x{config.data.image_size}, {config.data.split}",
+        "images": f"{Path(config.data.path).name} {size}x{size}, {config.data.split}",
         "epochs": f"{last['epoch']} of {config.trainer.max_epochs}",
         "val mse": f"{float(last['val/mse']):.4f}",
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",

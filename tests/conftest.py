@@ -46,16 +46,23 @@ def pictures(tmp_path_factory) -> Path:
     return draw_pictures(tmp_path_factory.mktemp("pictures"), 40)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """Where all tests keep what they pack and draw: a pack's name says what is in it, so they may share."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def nothing_elsewhere(tmp_path, monkeypatch) -> None:
-    """Commands run in a folder of the test's own, which is also where drawn data sets are kept."""
+def nothing_elsewhere(tmp_path, cache, monkeypatch) -> None:
+    """Commands run in a folder of the test's own; what they pack is kept beside it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 @pytest.fixture(scope="session")
-def run_folder(pictures, tmp_path_factory) -> Path:
+def run_folder(pictures, cache, tmp_path_factory) -> Path:
     """A finished run of two epochs, made once by the real command."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder}"]) == 0
+    kept = f"--data.cache_dir={cache / 'vae-simpsons'}"
+    assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder}", kept]) == 0
     return folder

@@ -71,7 +71,7 @@ def test_an_empty_section_means_its_defaults():
         ("data: {image_size: 64.5}", "data.image_size: 64.5 is not accepted"),
         ("data: {path: 3}", "data.path: 3 is not accepted. Give text (in quotes"),
         ("data: {channels: 2}", "data.channels: 2 is not accepted. Give 1 or 3."),
-        ("data: {split: sort}", "data.split: 'sort' is not accepted. Give sorted or shuffled."),
+        ("data: {split: sort}", "data.split: 'sort' is not accepted. Give sorted or shuffled or grouped."),
         ("data: {horizontal_flip: maybe}", "Give true or false."),
         ("data: {batch_size: 1}", "data.batch_size: 1 is not accepted. Give a whole number >= 2."),
         ("data: {train_fraction: 0}", "data.train_fraction: 0.0 is not accepted. Give a number > 0 and <= 1."),

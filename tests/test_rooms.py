@@ -18,11 +18,11 @@ LEVELS = [
     {"models"},
     {"objective"},
     {"config"},
-    {"errors", "__init__"},
+    {"errors", "progress", "__init__"},
 ]
 APART = [("data", "models"), ("models", "data"), ("images", "data"), ("data", "checkpoint"), ("cli", "api")]
 LIGHTNING = {"training"}
-NO_TORCH = {"cli", "config", "errors", "__init__", "__main__"}
+NO_TORCH = {"cli", "progress", "config", "errors", "__init__", "__main__"}
 
 
 def room(path: Path) -> str:

@@ -34,17 +34,26 @@ def setting(
 class Data:
     """Where the pictures are and how they become batches."""
 
-    path: str = setting(TOONS, f"folder of pictures, searched through; '{TOONS}' draws the cartoon data set")
+    path: str = setting(TOONS, f"folder of pictures, zip or tar of one; '{TOONS}' draws the cartoon data set")
     image_size: int = setting(64, "height and width in pixels; 2^len(model.widths) must divide it", low=1, high=4096)
     channels: Literal[1, 3] = setting(3, "1: grey, 3: RGB")
+    crop: Literal["center", "none"] = setting("center", "center: the middle square; none: all of it, squeezed square")
+    resize: int | None = setting(
+        None, "pixels that the short side is resized to before the crop; null: image_size", low=1, high=16384
+    )
     train_fraction: float = setting(0.75, "share of the images that trains; the rest validates", above=0, high=1)
-    split: Literal["sorted", "shuffled"] = setting(
-        "shuffled", "sorted: the first files by name train, as published; shuffled: a seeded draw"
+    split: Literal["sorted", "shuffled", "grouped"] = setting(
+        "grouped",
+        "sorted: the first files by name train, as published; shuffled: a seeded draw; grouped: a draw that leaves out "
+        "copies, keeps near-duplicates on one side, and gives each class its share of both",
     )
     batch_size: int = setting(64, "images a step, in each process", low=2)
     horizontal_flip: bool = setting(False, "mirror half of the training images, drawn anew each epoch")
     toons: int = setting(4096, f"how many toons to draw where path is '{TOONS}'", low=1, high=1_000_000)
-    cache_dir: str | None = setting(None, "where drawn data sets are kept; null: the user's cache folder")
+    cache_dir: str | None = setting(None, "where packed images are kept; null: the user's cache folder")
+    gpu_share: float = setting(
+        0.5, "largest share of a GPU's free memory that the images may take to be kept there", low=0, high=1
+    )
 
 
 @dataclass(frozen=True)
@@ -307,6 +316,7 @@ def _check(config: Config) -> None:
     """Raise VAEError where settings do not fit together."""
     for key, value in to_flat(config).items():
         _check_range(key, value)
+    _check_view(config.data)
     widths, size = config.model.widths, config.data.image_size
     if not widths:
         raise VAEError("model.widths: [] is empty. Give one number of channels a stage, say [32, 64, 128].")
@@ -317,4 +327,15 @@ def _check(config: Config) -> None:
         raise VAEError(
             f"data.image_size: {size} is not divisible by {step} (2 for each of the {len(widths)} model.widths). "
             f"Give {near}, or fewer widths."
+        )
+
+
+def _check_view(data: Data) -> None:
+    """Raise VAEError where resizing and cropping do not fit together."""
+    if data.resize is not None and data.crop == "none":
+        raise VAEError(f"data.resize: {data.resize} has no meaning with data.crop none. Leave it out, or crop center.")
+    if data.resize is not None and data.resize < data.image_size:
+        raise VAEError(
+            f"data.resize: {data.resize} is less than data.image_size {data.image_size}, which is cropped from it. "
+            f"Give {data.image_size} or more."
         )

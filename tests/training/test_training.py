@@ -41,7 +41,15 @@ def same(a: dict, b: dict) -> bool:
 
 def test_a_run_folder_holds_what_the_readme_says(run_folder):
     names = {p.name for p in run_folder.iterdir() if not p.name.startswith("events.")}
-    assert names == {"config.yaml", "environment.json", "metrics.csv", "last.ckpt", "best.ckpt", "pictures"}
+    assert names == {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "last.ckpt",
+        "best.ckpt",
+        "split.csv",
+        "pictures",
+    }
     assert len([p for p in run_folder.iterdir() if p.name.startswith("events.")]) == 1
     made = sorted(p.name for p in (run_folder / "pictures").iterdir())
     assert made == [f"{what}_{epoch:04d}.png" for what in ("reconstructions", "samples") for epoch in (1, 2)]

@@ -1,11 +1,18 @@
 """Pixels -> the batches of an epoch, in an order that only the seed, the epoch and the process decide."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vae_simpsons.data.order import permutation, random_bits
+
+ORDER_STREAM, FLIP_STREAM = 0x02DE2, 0xF11B  # keep the draws of one seed and epoch apart
+COPIED_AHEAD = 3  # batches on their way to a GPU
 
 
 @dataclass(frozen=True)
@@ -23,21 +30,20 @@ class TrainBatches:
     horizontal_flip: bool = False
     rank: int = 0
     world: int = 1
+    first_step: int = 0  # where an interrupted epoch goes on
 
     def __len__(self) -> int:
         return len(self.indices) // self.world // self.batch_size
 
     def __iter__(self) -> Iterator[Tensor]:
-        """uint8 batches (batch_size, C, H, W)."""
-        random = np.random.default_rng([self.seed, self.epoch])
-        order = random.permutation(self.indices)
-        mirrored = random.random(len(order)) < 0.5
-        for step in range(len(self)):
+        """uint8 batches (batch_size, C, H, W), where `pixels` is."""
+        order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
+        mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
+        for step in range(self.first_step, len(self)):
             mine = slice(step * self.batch_size * self.world + self.rank, (step + 1) * self.batch_size * self.world)
-            chosen = torch.from_numpy(order[mine][:: self.world])
-            batch = self.pixels[chosen]  # (batch_size, C, H, W)
+            batch = take(self.pixels, order[mine][:: self.world])  # (batch_size, C, H, W)
             if self.horizontal_flip:
-                flip = torch.from_numpy(mirrored[mine][:: self.world])
+                flip = torch.from_numpy(mirrored[mine][:: self.world]).to(batch.device)
                 batch = torch.where(flip[:, None, None, None], batch.flip(-1), batch)
             yield batch
 
@@ -62,4 +68,45 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Tensor]:
         """uint8 batches (at most batch_size, C, H, W)."""
         for chosen in np.array_split(self.indices[self.rank :: self.world], len(self)):
-            yield self.pixels[torch.from_numpy(chosen)]
+            yield take(self.pixels, chosen)
+
+
+def take(pixels: Tensor, chosen: np.ndarray) -> Tensor:
+    """The images `chosen`, (n,), of uint8 pixels (N, C, H, W), where these are."""
+    return pixels[torch.from_numpy(chosen).to(pixels.device)]
+
+
+def resident(pixels: Tensor, device: torch.device, share: float) -> Tensor:
+    """`pixels` on `device` if they take at most `share` of its free memory, else as they are."""
+    return pixels.to(device) if 0 < pixels.nbytes <= share * free_memory(device) else pixels
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU's own memory that are free; 0 for a CPU, which reads the images where they are."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return 0
+
+
+@dataclass(frozen=True)
+class CopiedAhead:
+    """The `batches`, read from the map and copied to a CUDA `device` by another thread while the last one is used."""
+
+    batches: TrainBatches | EvalBatches
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """uint8 batches (n, C, H, W) on the device."""
+        source = iter(self.batches)
+        waiting: deque = deque()
+        with ThreadPoolExecutor(1) as reader:
+            for _ in range(COPIED_AHEAD):
+                waiting.append(reader.submit(next, source, None))
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(reader.submit(next, source, None))
+                yield batch.pin_memory().to(self.device, non_blocking=True)

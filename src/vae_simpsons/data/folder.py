@@ -1,62 +1,68 @@
-"""A folder -> the sorted paths of its images, and one image -> pixels."""
+"""A folder -> the image files in it."""
 
 import os
+import stat
 from pathlib import Path
-
-import numpy as np
-from PIL import Image, ImageOps
+from posixpath import dirname
+from typing import NamedTuple
 
 from vae_simpsons.errors import VAEError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-BACKGROUND = (255, 255, 255)  # what shows through where an image is transparent
 
 
-def find_images(folder: Path) -> list[Path]:
-    """The images below `folder`, at any depth, sorted by their path in it; hidden files and linked folders are not.
+class File(NamedTuple):
+    """A file that by its name is an image. One that cannot be looked at has size -1: reading it says why."""
+
+    path: str  # in the folder, with / between its parts
+    size: int  # bytes
+    time_ns: int  # of the last change
+
+
+def find_files(folder: Path) -> list[File]:
+    """The files below `folder`, at any depth, that end in one of EXTENSIONS, sorted by path.
+
+    Linked folders are entered, each real folder once, so that links that loop end. Hidden files and folders are left
+    alone. A folder that cannot be listed stands in the result as a file that cannot be read.
 
     Raises:
         VAEError: no such folder, not a folder, or no image in it.
     """
     if not folder.exists():
-        raise VAEError(f"data.path: no such folder: {folder}. Give a folder of images with --data.path DIR.")
-    if not folder.is_dir():
-        raise VAEError(f"data.path: {folder} is a file. Give the folder that the images are in.")
-    found, folders = [], 0
-    for parent, subfolders, names in os.walk(folder):
-        folders += 1
-        subfolders[:] = [s for s in subfolders if not s.startswith(".")]
-        found += [Path(parent, n) for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith(".")]
+        raise VAEError(f"data.path: no such folder: {folder}. Give a folder of images, or an archive of them.")
+    found: list[File] = []
+    entered: set[tuple[int, int]] = set()
+    closed = lambda error: found.append(File(_inside(folder, Path(error.filename)), -1, 0))  # noqa: E731
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=closed):
+        here = os.stat(parent)
+        if (here.st_dev, here.st_ino) in entered:
+            subfolders.clear()
+            continue
+        entered.add((here.st_dev, here.st_ino))
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+        images = (n for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith("."))
+        found += [_file(folder, Path(parent, n)) for n in images]
     if not found:
         raise VAEError(
-            f"data.path: no images under {folder} ({folders} {'folder' if folders == 1 else 'folders'} searched for "
-            f"{' '.join(EXTENSIONS)}). Point data.path at a folder of images."
+            f"data.path: no images under {folder} ({len(entered)} {'folder' if len(entered) == 1 else 'folders'} "
+            f"searched for {' '.join(EXTENSIONS)}). Point data.path at a folder of images."
         )
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(found)
 
 
-def read_image(path: Path, size: int, channels: int) -> np.ndarray:
-    """The image at `path` as uint8 (channels, size, size): upright, its short side resized to `size`, centre-cropped.
-
-    Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: Pillow cannot read it.
-    """
-    with Image.open(path) as opened:
-        # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the cost; twice the size keeps the resize antialiased.
-        opened.draft(None, (2 * size, 2 * size))
-        image = _flat(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    pixels = np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (channels, size, size)
+def class_of(path: str) -> str:
+    """The sub-folder that the file is in; '' at the top."""
+    return dirname(path)
 
 
-def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """`image` in `mode`, its transparent parts over BACKGROUND, 16-bit greys scaled to 8 bits."""
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, dtype=np.float64)
-        grey = grey / 257 if image.mode.startswith("I") else grey
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert(mode)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image)
-    return image.convert(mode)
+def _file(folder: Path, path: Path) -> File:
+    try:
+        status = path.stat()
+    except OSError:  # a link that leads nowhere or around in a circle
+        return File(_inside(folder, path), -1, 0)
+    regular = stat.S_ISREG(status.st_mode)  # a pipe named .jpg would be waited on for ever
+    return File(_inside(folder, path), status.st_size if regular else -1, status.st_mtime_ns)
+
+
+def _inside(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()

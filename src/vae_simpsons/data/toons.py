@@ -9,23 +9,18 @@ import errno
 import math
 import os
 import random
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.data.cache import cannot_keep, publishing
+from vae_simpsons.progress import Progress
 
 TOONS_VERSION = 2  # part of the cache's key; raise it when the drawing changes
 SUPERSAMPLING = 4  # drawn this many times larger, then averaged: Pillow's shapes have hard edges
-UNFINISHED = ".toons-"  # how the name of a folder begins that is being drawn
-STALE_S = 24 * 3600  # age at which another run's unfinished drawing is taken for abandoned
 
 Point = tuple[float, float]  # in the unit frame: (0, 0) is the upper left corner of the picture, (1, 1) the lower right
 Colour = tuple[int, int, int]
@@ -769,43 +764,18 @@ def file_name(index: int) -> str:
     return f"toon_{index:05d}.png"
 
 
-def cached(count: int, seed: int, size: int, cache_dir: Path, on_progress: Callable[[int], None] | None = None) -> Path:
-    """The folder below `cache_dir` that holds these toons, drawn now if it is not there.
-
-    They are drawn beside it and renamed, so that a killed run leaves no half set, and of two at once one is kept.
+def cached(count: int, seed: int, size: int, cache: Path, progress: Progress) -> Path:
+    """The folder below `cache` that holds these toons, drawn now if it is not there.
 
     Raises:
-        VAEError: `cache_dir` cannot be written.
+        VAEError: `cache` cannot be written.
     """
-    folder = cache_dir / f"toons-v{TOONS_VERSION}-n{count}-seed{seed}-{size}px"
+    folder = cache / f"toons-v{TOONS_VERSION}-n{count}-seed{seed}-{size}px"
+    if folder.is_dir():
+        return folder
     try:
-        if folder.is_dir():
-            return folder
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        _sweep(cache_dir)
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=cache_dir) as beside:
-            write(Path(beside, "set"), count, seed, size, on_progress)
-            _move(Path(beside, "set"), folder)
+        with publishing(folder) as beside:
+            write(beside, count, seed, size, progress("drawing toons", count))
     except OSError as e:
-        raise VAEError(
-            f"data.cache_dir: cannot write {cache_dir}: {one_line(e.strerror or e)}. "
-            "Give a folder that can be written with --data.cache_dir DIR."
-        ) from None
+        raise cannot_keep(cache, e) from None
     return folder
-
-
-def _move(drawn: Path, folder: Path) -> None:
-    """Rename `drawn` to `folder`, or leave what another process has put there first."""
-    try:
-        drawn.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-
-
-def _sweep(cache_dir: Path) -> None:
-    """Remove what killed runs left half drawn."""
-    for left in cache_dir.glob(f"{UNFINISHED}*"):
-        with suppress(OSError):  # another process sweeps too
-            if time.time() - left.stat().st_mtime > STALE_S:
-                shutil.rmtree(left, ignore_errors=True)

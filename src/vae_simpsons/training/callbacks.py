@@ -1,9 +1,10 @@
 """What happens around the steps: pictures, the table of figures, checkpoints, progress."""
 
 import csv
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from tqdm import tqdm
 
 from vae_simpsons import images, sampling
 from vae_simpsons.config import to_flat
+from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.progress import duration
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
 
@@ -53,7 +56,7 @@ class Pictures(pl.Callback):
         self.folder = folder
         # Spread over the validation images: sorted files begin with one character.
         spread = np.linspace(0, len(dataset.val) - 1, min(PICTURES // 2, len(dataset.val))).round().astype(int)
-        self.originals = dataset.pixels.data[torch.from_numpy(dataset.val[spread])]  # uint8 (n, C, H, W)
+        self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
 
     def on_validation_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Draw and keep them, as PNG and in TensorBoard."""
@@ -142,7 +145,45 @@ class KeepCheckpoints(pl.Callback):
         self.best_loss, self.best_epoch = state_dict["best_loss"], int(state_dict["best_epoch"])
 
 
-class Progress(pl.Callback):
+class Interrupt(pl.Callback):
+    """Ctrl-C stops after the batch that is being trained; a second one stops at once.
+
+    An exception in the midst of things can leave a lock held that TensorBoard's writer then waits for for ever.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.before: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
+        """Listen."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            self.before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *args: Any) -> None:
+        self.asked = True
+        self._hand_back()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """A safe place to stop."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    on_validation_batch_end = on_train_batch_end
+
+    def on_train_end(self, *args: Any) -> None:
+        """Listen no more."""
+        self._hand_back()
+
+    on_exception = on_train_end
+
+    def _hand_back(self) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+            self.before = None
+
+
+class EpochProgress(pl.Callback):
     """One bar over all steps, with the time left, on a terminal; elsewhere a line an epoch."""
 
     def __init__(self) -> None:
@@ -192,18 +233,6 @@ class Progress(pl.Callback):
         self.on_train_end(trainer, module)
 
 
-def preparing(title: str, total: int) -> Callable[[int], None]:
-    """A progress display for work before training, as data.load_dataset asks for it; silent off a terminal."""
-    bar = tqdm(total=total, desc=title, unit="image", dynamic_ncols=True, disable=not sys.stderr.isatty(), leave=False)
-
-    def done(count: int) -> None:
-        bar.update(count - bar.n)
-        if count >= total:
-            bar.close()
-
-    return done
-
-
 def figures_of(trainer: pl.Trainer) -> dict[str, float]:
     """The figures of the epoch that ends, in the order of the table."""
     logged = trainer.callback_metrics
@@ -214,13 +243,3 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a metrics.csv."""
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def duration(seconds: float) -> str:
-    """`seconds` for people: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,9 +1,10 @@
 """The DataModule: a Dataset's batches, as each process of Lightning's asks for them."""
 
 import pytorch_lightning as pl
+import torch
 
 from vae_simpsons.config import Config
-from vae_simpsons.data.batches import EvalBatches, TrainBatches
+from vae_simpsons.data.batches import CopiedAhead, EvalBatches, TrainBatches, resident
 from vae_simpsons.data.dataset import Dataset
 
 
@@ -14,11 +15,21 @@ class ImagesDataModule(pl.LightningDataModule):
         super().__init__()
         self.dataset = dataset
         self.config = config
+        self.pixels = dataset.pack.pixels
 
-    def train_dataloader(self) -> TrainBatches:
+    def setup(self, stage: str) -> None:
+        """Take the images to the device that trains, if it has room."""
+        self.pixels = resident(self.dataset.pack.pixels, self.device, self.config.data.gpu_share)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that this process trains on."""
+        return self.trainer.strategy.root_device
+
+    def train_dataloader(self) -> TrainBatches | CopiedAhead:
         """The batches of the current epoch, of this process."""
-        return TrainBatches(
-            self.dataset.pixels.data,
+        batches = TrainBatches(
+            self.pixels,
             self.dataset.train,
             self.config.data.batch_size,
             seed=self.config.seed,
@@ -27,13 +38,20 @@ class ImagesDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
+        return self.ahead(batches)
 
-    def val_dataloader(self) -> EvalBatches:
+    def val_dataloader(self) -> EvalBatches | CopiedAhead:
         """This process's share of the validation images."""
-        return EvalBatches(
-            self.dataset.pixels.data,
+        batches = EvalBatches(
+            self.pixels,
             self.dataset.val,
             self.config.data.batch_size,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
+        return self.ahead(batches)
+
+    def ahead(self, batches: TrainBatches | EvalBatches) -> TrainBatches | EvalBatches | CopiedAhead:
+        """`batches`, copied ahead where the images are not on the GPU that trains."""
+        far = self.device.type == "cuda" and self.pixels.device.type == "cpu"
+        return CopiedAhead(batches, self.device) if far else batches

@@ -15,18 +15,19 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons import checkpoint, sampling
 from vae_simpsons.config import TOONS, Config, to_flat
+from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.objective import implied_sigma
+from vae_simpsons.progress import bar, duration, silent
 from vae_simpsons.training.callbacks import (
     FIGURES,
+    EpochProgress,
+    Interrupt,
     KeepCheckpoints,
     MetricsTable,
     Pictures,
-    Progress,
     RunLogger,
-    duration,
-    preparing,
     read_table,
 )
 from vae_simpsons.training.datamodule import ImagesDataModule
@@ -35,7 +36,7 @@ from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
-MAY_CHANGE = ("out", "data.path", "data.cache_dir", "trainer.")
+MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -64,13 +65,14 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     keep_freed_buffers()
     trainer = build_trainer(config, folder, resume)
     show = print if trainer.is_global_zero else _nothing
-    dataset = load_dataset(config, trainer.world_size, preparing if trainer.is_global_zero else _no_progress)
+    manifest = RunFolder(resume.path.parent).split if resume else None
+    dataset = load_dataset(config, trainer.world_size, bar if trainer.is_global_zero else silent, manifest)
     pl.seed_everything(config.seed, verbose=False)
     module = VAEModule(config).to(memory_format=torch.channels_last)
     trainer.callbacks[:0] = [Pictures(folder, dataset)]
     device = device_name(trainer)
     if trainer.is_global_zero:
-        create(folder, config, command, device, trainer.world_size)
+        create(folder, config, dataset, command, device, trainer.world_size)
     show(announcement(config, folder, dataset, module, device, trainer.world_size, resume))
     began = time.monotonic()
     try:
@@ -122,7 +124,7 @@ def build_trainer(config: Config, folder: RunFolder, resume: checkpoint.Checkpoi
             gradient_clip_val=settings.gradient_clip_val,
             log_every_n_steps=settings.log_every_n_steps,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None),
-            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder), Progress()],
+            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder), EpochProgress(), Interrupt()],
             plugins=[CheckpointFiles()],
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,
@@ -187,9 +189,10 @@ def announcement(
     drawn = " (drawn by this program)" if config.data.path == TOONS else ""
     lines = {
         "device": device + (f", {processes} processes" if processes > 1 else ""),
-        "images": f"{len(dataset.pixels.paths):,} in {dataset.folder}{drawn}",
+        "images": f"{len(dataset.pack.index.paths):,} in {dataset.source}{drawn}",
         "unreadable": unreadable_line(dataset),
-        "split": f"{config.data.split}: {len(dataset.train):,} train, {len(dataset.val):,} validate",
+        "split": split_line(config, dataset),
+        "packed": f"{dataset.pack.folder} ({in_bytes(dataset.pack.pixels.nbytes)})",
         "model": f"{kind}, {shape} -> {config.model.latent_dim} -> {shape}, {parameters:,} parameters",
         "noise": noise_line(config, module) if config.model.variational else None,
         "training": f"{config.trainer.max_epochs} epochs of {steps:,} steps, batch {config.data.batch_size}",
@@ -209,12 +212,20 @@ def noise_line(config: Config, module: VAEModule) -> str:
     )
 
 
+def split_line(config: Config, dataset: Dataset) -> str:
+    """How many images are on each side, and how many on none."""
+    train, val = len(dataset.train), len(dataset.val)
+    rest = len(dataset.pack.index.paths) - train - val
+    left_out = f", {rest:,} left out (copies)" if rest else ""
+    return f"{config.data.split}: {train:,} train, {val:,} validate{left_out}"
+
+
 def unreadable_line(dataset: Dataset) -> str | None:
     """The images that training goes on without, the first few by name."""
-    unreadable = dataset.pixels.unreadable
+    unreadable = dataset.pack.index.unreadable
     if not unreadable:
         return None
-    named = "; ".join(f"{u.path.name!r}: {u.reason}" for u in unreadable[:5])
+    named = "; ".join(f"{u.path!r}: {u.reason}" for u in unreadable[:5])
     more = f"; and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
     return f"{len(unreadable):,} left out: {named}{more}"
 
@@ -231,7 +242,7 @@ def summary(folder: RunFolder, rows: Sequence[dict[str, str]], seconds: float, v
         "checkpoints": f"{folder.last}, {folder.best}",
         "figures": str(folder.metrics),
         "pictures": f"{folder.pictures}/ (reconstructions" + (", samples)" if variational else ")"),
-        "settings": f"{folder.config}, {folder.environment}",
+        "settings": f"{folder.config}, {folder.split}, {folder.environment}",
         "curves": f"tensorboard --logdir {folder.path}",
         "next": f"vae sample --ckpt {folder.last} -n 64" if variational else "",
     }
@@ -244,7 +255,3 @@ def _or_infinity(value: float) -> float:
 
 def _nothing(*args: object) -> None:
     """Say nothing: another process speaks."""
-
-
-def _no_progress(title: str, total: int) -> Any:
-    return _nothing

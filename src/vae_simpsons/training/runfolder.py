@@ -16,6 +16,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons import __version__
 from vae_simpsons.config import Config, to_yaml
+from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.split import write_manifest
 from vae_simpsons.errors import VAEError, one_line
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
@@ -36,6 +38,11 @@ class RunFolder:
     def environment(self) -> Path:
         """Command, commit, versions, device."""
         return self.path / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images train and which validate."""
+        return self.path / "split.csv"
 
     @property
     def metrics(self) -> Path:
@@ -132,8 +139,10 @@ def resumed_folder(out: str | None, resumed: Path) -> RunFolder:
     return folder
 
 
-def create(folder: RunFolder, config: Config, command: Sequence[str], device: str, processes: int) -> None:
-    """Make the folder, with its config and what there is to say of the machine; resuming adds to environment.json.
+def create(
+    folder: RunFolder, config: Config, dataset: Dataset, command: Sequence[str], device: str, processes: int
+) -> None:
+    """Make the folder, with config, split and what there is to say of the machine; resuming adds to the last.
 
     Raises:
         VAEError: the system will not write there.
@@ -141,6 +150,8 @@ def create(folder: RunFolder, config: Config, command: Sequence[str], device: st
     try:
         folder.pictures.mkdir(parents=True, exist_ok=True)
         folder.config.write_text(to_yaml(config), encoding="utf-8")
+        if not folder.split.exists():
+            write_manifest(folder.split, dataset.pack.index, dataset.sides)
         now = environment(command, device, processes)
         if folder.environment.exists():
             first = json.loads(folder.environment.read_text(encoding="utf-8"))

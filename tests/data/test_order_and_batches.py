@@ -1,11 +1,12 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
-from vae_simpsons.config import Data
-from vae_simpsons.data.batches import EvalBatches, TrainBatches
-from vae_simpsons.data.split import split
-from vae_simpsons.errors import VAEError
+from vae_simpsons.data import batches as batching
+from vae_simpsons.data.batches import CopiedAhead, EvalBatches, TrainBatches, resident
+from vae_simpsons.data.order import permutation
 
 NUMBERED = torch.arange(100, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2)
 
@@ -15,24 +16,13 @@ def numbers(batches) -> list[list[int]]:
     return [batch[:, 0, 0, 0].tolist() for batch in batches]
 
 
-def test_sorted_takes_the_first_three_quarters():
-    train, val = split(18_992, Data(split="sorted", train_fraction=0.75), seed=1)
-    assert train.tolist() == list(range(14_244)) and val.tolist() == list(range(14_244, 18_992))
+def test_an_order_is_the_same_on_every_machine():
+    assert permutation(10, 1265, 0).tolist() == ORDER_OF_1265
+    assert sorted(permutation(1000, 7)) == list(range(1000))
+    assert permutation(10, 1265, 1).tolist() != ORDER_OF_1265
 
 
-def test_shuffled_is_disjoint_complete_seeded_and_shuffled():
-    data = Data(split="shuffled", train_fraction=0.75)
-    train, val = split(100, data, seed=1)
-    assert sorted([*train, *val]) == list(range(100)) and len(train) == 75
-    assert np.array_equal(train, split(100, data, seed=1)[0])
-    assert not np.array_equal(train, split(100, data, seed=2)[0])
-    assert train.max() > 75
-
-
-@pytest.mark.parametrize(("count", "fraction", "side"), [(4, 1.0, "validation"), (3, 0.1, "training")])
-def test_an_empty_side_is_refused(count, fraction, side):
-    with pytest.raises(VAEError, match=f"data.train_fraction: .* of {count} images leaves none for {side}"):
-        split(count, Data(train_fraction=fraction), 0)
+ORDER_OF_1265 = [6, 9, 8, 7, 1, 2, 5, 0, 4, 3]
 
 
 def train_batches(**settings) -> TrainBatches:
@@ -48,6 +38,18 @@ def test_an_epoch_is_full_batches_without_repetition_in_a_seeded_order():
     assert first == numbers(train_batches())
     assert first != numbers(train_batches(epoch=1))
     assert first != numbers(train_batches(seed=2))
+
+
+def test_every_image_has_its_turn_over_the_epochs():
+    seen = Counter(i for epoch in range(40) for batch in numbers(train_batches(epoch=epoch)) for i in batch)
+    assert set(seen) == set(range(75)) and min(seen.values()) > 30
+
+
+@pytest.mark.parametrize("step", [0, 1, 5, 9])
+@pytest.mark.parametrize("flip", [False, True])
+def test_an_epoch_goes_on_at_any_step(step, flip):
+    whole = [b.tolist() for b in train_batches(horizontal_flip=flip)]
+    assert [b.tolist() for b in train_batches(horizontal_flip=flip, first_step=step)] == whole[step:]
 
 
 def test_processes_share_no_image_and_together_make_the_same_steps():
@@ -79,3 +81,28 @@ def test_evaluation_sees_every_image_once_in_equally_many_batches(world, count, 
     assert len(ranks[0]) == len(EvalBatches(NUMBERED, np.arange(count), batch_size, 0, world))
     assert all(1 <= len(batch) <= batch_size for batches in ranks for batch in batches)
     assert sorted(i for batches in ranks for batch in batches for i in batch) == list(range(count))
+
+
+def test_images_live_on_a_gpu_that_has_room_for_them(monkeypatch):
+    monkeypatch.setattr(batching, "free_memory", lambda device: 1000)
+    meta = torch.device("meta")  # stands for a GPU: what is moved there is known by it
+    pixels = torch.zeros(500, dtype=torch.uint8)
+    assert resident(pixels, meta, 0.5).device == meta
+    assert resident(pixels, meta, 0.49).device.type == "cpu"
+    assert resident(pixels, meta, 0).device.type == "cpu"
+
+
+def test_a_cpu_reads_them_where_they_are():
+    assert batching.free_memory(torch.device("cpu")) == 0
+
+
+def test_batches_copied_ahead_are_the_same_batches(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # which needs a GPU
+    for batches in (train_batches(), train_batches(batch_size=40), EvalBatches(NUMBERED, np.arange(9), 4)):
+        ahead = CopiedAhead(batches, torch.device("cpu"))
+        assert len(ahead) == len(batches) and numbers(ahead) == numbers(batches)
+
+
+def test_a_reader_that_fails_is_heard():
+    with pytest.raises(IndexError):
+        list(CopiedAhead(train_batches(indices=np.arange(200)), torch.device("cpu")))

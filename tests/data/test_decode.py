@@ -1,0 +1,237 @@
+"""Every odd file comes out right, or with the reason why not."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+
+from vae_simpsons.config import Data
+from vae_simpsons.data import decode as decoding
+from vae_simpsons.data.decode import decode, decode_all
+from vae_simpsons.data.folder import find_files
+
+
+def view(size=16, channels=3, **settings):
+    return Data(image_size=size, channels=channels, **settings)
+
+
+def scene(width=64, height=48, mode="RGB"):
+    """Something smooth with edges: JPEG keeps it, and turning or cropping it shows."""
+    down, across = np.mgrid[0:height, 0:width] / max(width, height)
+    rgb = np.stack([255 * across, 255 * down, 127 + 120 * np.sin(12 * (across + down))], axis=2)
+    rgb[height // 3 : height // 2, width // 4 : width // 2] = (250, 220, 30)
+    return Image.fromarray(rgb.astype(np.uint8)).convert(mode)
+
+
+def reference(image, size):
+    """As Pillow crops and resizes, in full."""
+    side, (width, height) = min(image.size), image.size
+    left, top = (width - side) // 2, (height - side) // 2
+    square = image.convert("RGB").crop((left, top, left + side, top + side))
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+
+
+def rmse(a, b):
+    return float(np.sqrt(np.mean((np.asarray(a, dtype=float) - np.asarray(b, dtype=float)) ** 2)))
+
+
+def reason(path, data=None):
+    """Why the file at `path` is not used; None if it is."""
+    ((_, result),) = decode_all(
+        path.parent, [f for f in find_files(path.parent) if f.path == path.name], data or view()
+    )
+    return result if isinstance(result, str) else None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_becomes_pixels_of_the_size_asked_for(tmp_path, channels):
+    Image.new("RGB", (30, 50), (10, 10, 10)).save(tmp_path / "a.png")
+    pixels, facts = decode(tmp_path / "a.png", view(16, channels))
+    assert pixels.shape == (channels, 16, 16) and (pixels == 10).all()
+    assert (facts.width, facts.height, facts.format, facts.mode) == (30, 50, "PNG", "RGB")
+
+
+FORMATS = [("jpg", {"quality": 95}), ("png", {}), ("webp", {"lossless": True}), ("bmp", {}), ("tiff", {})]
+
+
+@pytest.mark.parametrize(("ending", "options"), [*FORMATS, ("jpg", {"quality": 95, "progressive": True})])
+@pytest.mark.parametrize("size", [8, 32, 64])
+def test_every_format_gives_what_pillow_gives(tmp_path, ending, options, size):
+    scene(96, 80).save(tmp_path / f"a.{ending}", **options)
+    expected = reference(Image.open(tmp_path / f"a.{ending}"), size)
+    assert rmse(decode(tmp_path / f"a.{ending}", view(size)).pixels, expected) < 1.5
+
+
+def test_the_centre_is_kept_and_nothing_is_squashed(tmp_path):
+    wide = Image.new("RGB", (90, 30), "black")
+    wide.paste("white", (30, 0, 60, 30))
+    wide.save(tmp_path / "wide.png")
+    assert (decode(tmp_path / "wide.png", view(30)).pixels == 255).all()
+
+
+def test_without_a_crop_all_of_it_is_squeezed(tmp_path):
+    wide = Image.new("L", (90, 30), "black")
+    wide.paste("white", (45, 0, 90, 30))
+    wide.save(tmp_path / "wide.png")
+    pixels = decode(tmp_path / "wide.png", view(30, 1, crop="none")).pixels[0]
+    assert (pixels[:, :13] == 0).all() and (pixels[:, 17:] == 255).all()
+
+
+def test_resize_sets_the_short_side_that_the_crop_is_cut_from(tmp_path):
+    framed = Image.new("L", (80, 40), "black")
+    framed.paste("white", (30, 10, 50, 30))  # the middle half
+    framed.save(tmp_path / "a.png")
+    assert (decode(tmp_path / "a.png", view(16, 1, resize=32)).pixels == 255).all()
+    assert (decode(tmp_path / "a.png", view(16, 1)).pixels == 0).any()
+
+
+def test_shrinking_is_antialiased(tmp_path):
+    fine = np.indices((128, 128)).sum(0) % 2 * 255
+    Image.fromarray(fine.astype(np.uint8)).save(tmp_path / "board.png")
+    assert abs(decode(tmp_path / "board.png", view(16, 1)).pixels.int() - 127).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_the_camera_may_be_held_in_any_way(tmp_path, orientation, ending):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    scene(64, 48).save(tmp_path / f"a.{ending}", exif=exif, quality=100)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / f"a.{ending}"))
+    assert rmse(decode(tmp_path / f"a.{ending}", view(16)).pixels, reference(upright, 16)) < 2
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_transparency_is_over_white(tmp_path):
+    clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
+    clear.paste((0, 0, 255, 255), (0, 0, 20, 10))
+    for path in (save(tmp_path / "a.png", clear), save(tmp_path / "a.webp", clear, lossless=True)):
+        pixels = decode(path, view(20)).pixels
+        assert (pixels[:, 12:] == 255).all() and pixels[:, 2, 2].tolist() == [0, 0, 255]
+    faint = save(tmp_path / "la.png", Image.new("LA", (8, 8), (0, 128)))
+    assert abs(int(decode(faint, view(8, 1)).pixels[0, 0, 0]) - 127) <= 1
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    assert (decode(save(tmp_path / "p.png", palette, transparency=0), view(8)).pixels == 255).all()
+
+
+def test_palettes_greys_cmyk_bits_and_floats(tmp_path):
+    grey = Image.new("L", (8, 8), 100)
+    assert (decode(save(tmp_path / "l.jpg", grey, quality=100), view(8, 3)).pixels == 100).all()
+    palette = Image.new("P", (8, 8), 1)
+    palette.putpalette([255, 0, 0, 0, 200, 0])
+    assert decode(save(tmp_path / "p.gif", palette), view(8)).pixels[:, 0, 0].tolist() == [0, 200, 0]
+    assert decode(save(tmp_path / "c.jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 0))), view(8)).pixels.min() > 250
+    assert decode(save(tmp_path / "c.tif", Image.new("CMYK", (8, 8), (0, 255, 255, 0))), view(8)).pixels[0].min() > 200
+    assert (decode(save(tmp_path / "one.png", Image.new("1", (8, 8), 1)), view(8)).pixels == 255).all()
+    deep = Image.fromarray(np.full((8, 8), 128 * 257, dtype=np.uint16))
+    assert (decode(save(tmp_path / "deep.png", deep), view(8, 1)).pixels == 128).all()
+    real = Image.fromarray(np.full((8, 8), 77.4, dtype=np.float32))
+    assert (decode(save(tmp_path / "real.tif", real), view(8, 1)).pixels == 77).all()
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png", "tiff"])
+def test_of_an_animation_the_first_frame(tmp_path, ending):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    path = save(tmp_path / f"a.{ending}", frames[0], save_all=True, append_images=frames[1:])
+    red, green, blue = decode(path, view(8)).pixels[:, 4, 4].tolist()
+    assert red > 240 and green < 15 and blue < 15
+
+
+def test_what_a_file_is_its_content_says(tmp_path):
+    scene().save(tmp_path / "png.jpg", format="PNG")
+    scene().save(tmp_path / "jpeg.png", format="JPEG")
+    scene().save(tmp_path / "gif.jpg", format="GIF")
+    found = {f.path: d.facts.format for f, d in decode_all(tmp_path, find_files(tmp_path), view())}
+    assert found == {"png.jpg": "PNG", "jpeg.png": "JPEG", "gif.jpg": "GIF"}
+
+
+def png_that_says(width, height):
+    """A PNG of a few bytes whose header claims any size."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def half(image_format):
+    stream = io.BytesIO()
+    scene().save(stream, image_format)
+    return stream.getvalue()[: len(stream.getvalue()) // 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"Dear diary, this is no picture.", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
+        (half("JPEG"), "truncated"),
+        (half("PNG"), "truncated"),
+        (half("WEBP"), ""),
+        (png_that_says(100_000, 100_000), "decompression bomb"),
+        (png_that_says(10_000, 10_000), "10000x10000, more than 67,108,864 pixels"),
+    ],
+    ids=["empty", "text", "postscript", "half a jpeg", "half a png", "half a webp", "bomb", "large"],
+)
+def test_what_is_no_image_is_named_with_its_reason(tmp_path, content, said):
+    (tmp_path / "a.jpg").write_bytes(content)
+    found = reason(tmp_path / "a.jpg")
+    assert found is not None and said in found.lower() and "\n" not in found and "object at" not in found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
+    os.symlink("circle.png", tmp_path / "circle.png")
+    os.symlink("nowhere.png", tmp_path / "dangling.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "symbolic links" in reason(tmp_path / "circle.png")
+    assert reason(tmp_path / "dangling.png") == "No such file or directory"
+    assert reason(tmp_path / "pipe.png") == "not a file"
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    scene().save(tmp_path / "a.png")
+
+    def closed(*args, **kwargs):  # root, who runs the tests on CI, may read everything
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(np, "fromfile", closed)
+    assert reason(tmp_path / "a.png") == "Permission denied"
+
+
+def test_a_damaged_jpeg_goes_to_pillow_for_the_last_word(tmp_path):
+    stream = io.BytesIO()
+    scene(200, 200).save(stream, "JPEG")
+    (tmp_path / "a.jpg").write_bytes(stream.getvalue()[:-300])
+    assert "truncated" in reason(tmp_path / "a.jpg").lower()
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+@pytest.mark.parametrize("factor", [8, 9, 13, 16, 40])
+def test_a_scaled_decode_is_within_two_grey_levels_of_the_full_one(tmp_path, monkeypatch, size, factor):
+    noisy = np.asarray(scene(size * factor + 7, size * factor)).astype(int)
+    noisy = noisy + np.random.default_rng(0).normal(0, 25, noisy.shape)  # more detail than any photograph
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
+    scaled = decode(tmp_path / "a.jpg", view(size)).pixels
+    monkeypatch.setattr(JpegImageFile, "draft", lambda *size: None)
+    full = decode(tmp_path / "a.jpg", view(size)).pixels
+    assert 0 < rmse(scaled, full) < 2
+
+
+def test_every_file_in_order_though_many_wait(tmp_path):
+    for i in range(2 * decoding.AHEAD + 50):
+        Image.new("L", (4, 4), i % 256).save(tmp_path / f"{i:04d}.bmp")
+    found = [int(d.pixels[0, 0, 0]) for _, d in decode_all(tmp_path, find_files(tmp_path), view(4, 1))]
+    assert found == [i % 256 for i in range(2 * decoding.AHEAD + 50)]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+
+from vae_simpsons.data.similar import BLOCK, Fingerprints, fingerprints, groups
+from vae_simpsons.data.toons import draw, toon
+
+
+def pixels_of(*pictures: Image.Image) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.array(p.convert("RGB"))).permute(2, 0, 1) for p in pictures])
+
+
+def grouped(*pictures) -> list[int]:
+    return groups(fingerprints(pixels_of(*pictures))).tolist()
+
+
+def saved_again(picture, tmp_path, quality):
+    picture.save(tmp_path / "a.jpg", quality=quality)
+    return Image.open(tmp_path / "a.jpg").convert("RGB")
+
+
+@pytest.mark.parametrize("size", [16, 48, 64, 128])
+def test_copies_saved_anew_are_found_and_others_are_not(tmp_path, size):
+    one, other = draw(toon(0, 3), size), draw(toon(0, 14), size)
+    brighter = ImageEnhance.Brightness(one).enhance(1.05)
+    shifted = Image.fromarray(np.roll(np.array(one), 1, axis=1))
+    found = grouped(one, other, saved_again(one, tmp_path, 60), brighter, shifted if size > 16 else one)
+    assert found == [0, 1, 0, 0, 0]
+
+
+def test_the_same_shapes_in_other_colours_are_others():
+    one = draw(toon(0, 3), 64)
+    red, green, blue = one.split()
+    assert grouped(one, Image.merge("RGB", (blue, red, green)), one) == [0, 1, 0]
+
+
+def test_plain_pictures_are_told_apart_by_their_colour():
+    assert grouped(*(Image.new("RGB", (32, 32), c) for c in ("white", "black", "white", "red"))) == [0, 1, 0, 3]
+
+
+def test_grey_images_too():
+    x = pixels_of(draw(toon(0, 3), 64), draw(toon(0, 14), 64))[:, :1]
+    assert groups(fingerprints(torch.cat([x, x]))).tolist() == [0, 1, 0, 1]
+
+
+def test_a_chain_is_one_group_and_its_first_image_names_it():
+    bits = np.array([0, 2**10 - 1, 2**20 - 1, 2**63], dtype=np.uint64)  # 10 bits from each to the next
+    bits[3] = np.uint64(0xFFFF_FFFF_0000_0000)
+    assert groups(Fingerprints(bits[[2, 0, 1, 3]], np.zeros((4, 3), np.uint8))).tolist() == [0, 0, 0, 3]
+
+
+def test_it_is_what_comparing_every_pair_gives():
+    rng = np.random.default_rng(0)
+    centres = rng.integers(0, 2**63, 40, dtype=np.uint64)
+    noise = np.bitwise_or.reduce([np.uint64(1) << rng.integers(0, 63, 500, dtype=np.uint64) for _ in range(8)])
+    bits = centres[rng.integers(0, 40, 500)] ^ noise
+    thumbs = rng.integers(0, 30, (500, 12)).astype(np.uint8)
+    near = np.bitwise_count(bits[:, None] ^ bits[None]) <= 14
+    near &= np.sqrt(((thumbs[:, None].astype(float) - thumbs[None]) ** 2).mean(2)) <= 24
+    labels = np.arange(500)
+    for _ in range(500):
+        labels = np.where(near, labels[None], 500).min(1)
+    assert groups(Fingerprints(bits, thumbs)).tolist() == labels.tolist()
+
+
+def test_thousands_that_are_all_alike_do_not_take_the_memory():
+    count = 2 * int(BLOCK**0.5)
+    seen = []
+    same = Fingerprints(np.zeros(count, np.uint64), np.zeros((count, 192), np.uint8))
+    assert not groups(same, seen.append).any() and seen[-1] == count
