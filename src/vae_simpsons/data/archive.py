@@ -5,13 +5,14 @@ comes, not as the archive says. Only images come out, told by their first bytes.
 """
 
 import errno
+import lzma
 import re
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -34,7 +35,10 @@ HEADERS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 UNNAMEABLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, tarfile.TarError)
+DAMAGED = (
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
 
 # The Kaggle archive "The Simpsons Characters Data": one folder a character in KAGGLE, all of it once more in
 # KAGGLE/KAGGLE, and pictures to test with, without folders, in KAGGLE_TEST.
@@ -69,11 +73,11 @@ def is_archive(path: Path, setting: str = "data.path") -> bool:
     """
     if not path.is_file():
         return False
-    try:
-        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+    with suppress(*DAMAGED):
+        if zipfile.is_zipfile(path):
             return True
-    except DAMAGED:
-        pass
+        tarfile.open(path, tarinfo=BoundedTarInfo).close()
+        return True
     raise VAEError(f"{setting}: {path} is a file, and no zip or tar. Give a folder of images, or an archive of one.")
 
 
@@ -177,7 +181,7 @@ def _write_member(member: Member, folder: Path, names: set[PurePosixPath], budge
             if not SIGNATURES.match(start):
                 return "not images"
             content = start + source.read(MAX_IMAGE_BYTES + 1 - len(start))
-    except (*DAMAGED, zlib.error):
+    except DAMAGED:
         return "damaged"
     budget.spend(len(content))
     if len(content) > MAX_IMAGE_BYTES:
@@ -212,16 +216,33 @@ class BoundedTarInfo(tarfile.TarInfo):
 
 @contextmanager
 def _members(archive: Path) -> Iterator[tuple[int, Iterator[Member]]]:
-    """How many entries `archive` has, and each of them."""
+    """How many entries `archive` has, 0 where nobody knows, and each of them."""
+    with ExitStack() as stack:
+        with _damage_said(archive):
+            if zipfile.is_zipfile(archive):
+                opened = stack.enter_context(zipfile.ZipFile(archive))
+                count, members = len(opened.infolist()), (_zip_member(opened, entry) for entry in opened.infolist())
+            else:
+                opened = stack.enter_context(tarfile.open(archive, tarinfo=BoundedTarInfo))
+                count, members = 0, (_tar_member(opened, entry) for entry in opened)
+        yield count, _each(members, archive)
+
+
+def _each(members: Iterator[Member], archive: Path) -> Iterator[Member]:
+    """`members`, where reading the next one may find the archive damaged."""
+    while True:
+        with _damage_said(archive):
+            member = next(members, None)
+        if member is None:
+            return
+        yield member
+
+
+@contextmanager
+def _damage_said(archive: Path) -> Iterator[None]:
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                entries = opened.infolist()
-                yield len(entries), (_zip_member(opened, entry) for entry in entries)
-        else:
-            with tarfile.open(archive, tarinfo=BoundedTarInfo) as opened:
-                yield 0, (_tar_member(opened, entry) for entry in opened)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as e:
+        yield
+    except DAMAGED as e:
         raise VAEError(f"ARCHIVE: {archive} is damaged: {one_line(e)}. Download it again.") from None
 
 

@@ -3,11 +3,7 @@
 import hashlib
 import io
 import stat
-import warnings
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +20,12 @@ from vae_simpsons.data.index import Facts
 from vae_simpsons.errors import one_line
 
 ORIENTATION = 0x0112  # EXIF: how the camera was held; 1 is upright
+JPEG_START = b"\xff\xd8\xff"
+TURNED = (b"Exif\0\0", b"tiff:Orientation")  # one of these is in a file that may have to be turned
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
 BACKGROUND = (255, 255, 255)  # what shows through where an image is transparent
 MAX_BYTES = 2**30  # of a file
 MAX_PIXELS = 2**26  # that are decoded, 67 million; a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough
-AHEAD = 256  # images that are decoded or wait to be taken at a time
 
 
 class Decoded(NamedTuple):
@@ -38,20 +35,25 @@ class Decoded(NamedTuple):
     facts: Facts
 
 
-def decode_all(folder: Path, files: Sequence[File], data: Data) -> Iterator[tuple[File, Decoded | str]]:
-    """Each file with its image, or with the reason why there is none, in order; decoded on all cores."""
-    todo = iter(files)
-    waiting: deque[tuple[File, Future]] = deque()
-    threads = torch.get_num_threads()
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(initializer=_one_thread) as pool:
-        while True:
-            for file in islice(todo, AHEAD - len(waiting)):
-                waiting.append((file, pool.submit(_decoded_or_reason, folder / file.path, data)))
-            if not waiting:
-                break
-            file, future = waiting.popleft()
-            yield file, future.result()
-    torch.set_num_threads(threads)
+class Block(NamedTuple):
+    """Some files of a folder, decoded."""
+
+    outcomes: list[Facts | str]  # of each file, or the reason why it is no image
+    pixels: Tensor  # uint8 (n, C, S, S), of those that are
+
+
+def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
+    """What is in `files` of `folder`; never raises for what a file contains."""
+    outcomes: list[Facts | str] = []
+    pixels = torch.empty(len(files), data.channels, data.image_size, data.image_size, dtype=torch.uint8)
+    kept = 0
+    for file in files:
+        outcome = _decoded_or_reason(folder / file.path, data)
+        if isinstance(outcome, Decoded):
+            pixels[kept] = outcome.pixels
+            kept += 1
+        outcomes.append(outcome.facts if isinstance(outcome, Decoded) else outcome)
+    return Block(outcomes, pixels[:kept])
 
 
 def decode(path: Path, data: Data) -> Decoded:
@@ -66,16 +68,11 @@ def decode(path: Path, data: Data) -> Decoded:
     if status.st_size > MAX_BYTES:
         raise ValueError(f"{status.st_size:,} bytes, more than {MAX_BYTES:,}")
     raw = np.fromfile(path, dtype=np.uint8)
-    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        facts = Facts(hashlib.sha256(raw).hexdigest(), *image.size, str(image.format), image.mode)
-        box = crop_box(image.width, image.height, data)
-        stored = _plain_jpeg(raw, image, data)
-        if stored is None:
-            stored = _any_image(image, data)
-        orientation = image.getexif().get(ORIENTATION, 1)
-    scale = facts.height // stored.shape[1]  # 2, 4 or 8 where a JPEG was decoded at a part of its size
-    pixels = resize(stored, [edge // scale for edge in box], data.image_size)
-    return Decoded(upright(pixels, orientation).contiguous(), facts)
+    stored = _plain_jpeg(raw, data) or _any_image(raw, data)
+    facts = Facts(hashlib.sha256(raw).hexdigest(), stored.width, stored.height, stored.format, stored.mode)
+    scale = round(stored.height / stored.pixels.shape[1])  # 2, 4 or 8 where a JPEG was decoded at a part of its size
+    box = [edge // scale for edge in crop_box(stored.width, stored.height, data)]
+    return Decoded(upright(resize(stored.pixels, box, data.image_size), stored.orientation), facts)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -114,38 +111,52 @@ def upright(pixels: Tensor, orientation: int) -> Tensor:
     return pixels.flip(flips) if flips else pixels
 
 
-def _plain_jpeg(raw: np.ndarray, image: Image.Image, data: Data) -> Tensor | None:
-    """A JPEG that needs nothing special, (C, h, w), decoded in half the time; None: leave it to Pillow."""
-    if image.format != "JPEG" or image.mode not in ("RGB", "L") or _reducible(*image.size, data):
+class Stored(NamedTuple):
+    """An image as it lies in its file."""
+
+    pixels: Tensor  # uint8 (C, h, w); of a large JPEG a half, a quarter or an eighth of height and width
+    width: int
+    height: int
+    format: str
+    mode: str
+    orientation: int  # EXIF's, 1 to 8; 1 is upright
+
+
+def _plain_jpeg(raw: np.ndarray, data: Data) -> Stored | None:
+    """A JPEG that needs nothing special, in half of Pillow's time; None: leave it to Pillow."""
+    content = raw.tobytes()
+    if not content.startswith(JPEG_START) or any(mark in content for mark in TURNED):
         return None
     try:
-        _bound(image)
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
+        mode = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L"}.get(colours)
+        if mode is None or _reducible(width, height, data) or width * height > MAX_PIXELS:
+            return None
         pixels = simplejpeg.decode_jpeg(raw, "GRAY" if data.channels == 1 else "RGB")  # (h, w, C)
-    except ValueError:  # too large, damaged, or of a kind that libjpeg-turbo's own interface does not take
+    except ValueError:  # damaged, or of a kind that libjpeg-turbo's own interface does not take
         return None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, "JPEG", mode, 1)
 
 
-def _any_image(image: Image.Image, data: Data) -> Tensor:
-    """Any image, through Pillow, (C, h, w): its first frame, over BACKGROUND."""
-    if _reducible(*image.size, data):
-        target = 4 * (data.resize or data.image_size)
-        image.draft(None, (target, target))  # a JPEG's own 1/2, 1/4 or 1/8, never below the size asked for
-    _bound(image)
-    image.load()
-    flat = flatten(image, "L" if data.channels == 1 else "RGB")
+def _any_image(raw: np.ndarray, data: Data) -> Stored:
+    """Any image, through Pillow: its first frame, over BACKGROUND."""
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        width, height, kind, mode = image.width, image.height, str(image.format), image.mode
+        if _reducible(width, height, data):
+            target = 4 * (data.resize or data.image_size)
+            image.draft(None, (target, target))  # a JPEG's own 1/2, 1/4 or 1/8, never below the size asked for
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}x{image.height}, more than {MAX_PIXELS:,} pixels")
+        image.load()
+        flat = flatten(image, "L" if data.channels == 1 else "RGB")
+        orientation = image.getexif().get(ORIENTATION, 1)
     pixels = np.array(flat).reshape(flat.height, flat.width, data.channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, kind, mode, orientation)
 
 
 def _reducible(width: int, height: int, data: Data) -> bool:
     """Whether an image is so large that at half its size it is still four times as large as needed."""
     return min(width, height) >= 8 * (data.resize or data.image_size)
-
-
-def _bound(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width}x{image.height}, more than {MAX_PIXELS:,} pixels")
 
 
 def flatten(image: Image.Image, mode: str) -> Image.Image:
@@ -171,8 +182,3 @@ def _decoded_or_reason(path: Path, data: Data) -> Decoded | str:
         return one_line(e.strerror or e)
     except Exception as e:  # Pillow raises a dozen kinds on damaged bytes; all mean that the file is no image
         return one_line(e) or type(e).__name__
-
-
-def _one_thread() -> None:
-    """The pool has a thread for each core; torch need not start more."""
-    torch.set_num_threads(1)

@@ -11,7 +11,10 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,8 @@ from torch import Tensor
 from vae_simpsons.config import Data
 from vae_simpsons.data import archive
 from vae_simpsons.data.cache import cache_folder, cannot_keep, check_space, publishing
-from vae_simpsons.data.decode import decode_all
+from vae_simpsons.data.decode import Block as DecodedBlock
+from vae_simpsons.data.decode import decode_block
 from vae_simpsons.data.folder import File, find_files
 from vae_simpsons.data.index import Facts, Index, Unreadable
 from vae_simpsons.data.similar import Fingerprints, fingerprints, groups
@@ -33,7 +37,8 @@ from vae_simpsons.progress import Progress
 
 PACK_VERSION = 1  # raise it when the same files would give other pixels or another index
 MOST_UNREADABLE = 0.1  # share of unreadable images at which a folder is taken for something else than data
-BLOCK = 256  # images written at a time
+BLOCK = 32  # images that a thread decodes at a time
+BLOCKS_AHEAD = 4  # for each core
 
 
 @dataclass(frozen=True)
@@ -112,39 +117,59 @@ def write(source: Path, files: Sequence[File], data: Data, folder: Path, progres
 def read_all(
     source: Path, files: Sequence[File], data: Data, progress: Progress, keep: Callable[[Tensor], object] | None = None
 ) -> Index:
-    """Decode `files` of `source` and say what they are.
+    """Decode `files` of `source` on all cores and say what they are.
 
     Args:
         keep: called with the pixels of the readable ones, uint8 (n, C, S, S), in order, block by block.
     """
     index = Index()
     prints: list[Fingerprints] = []
-    block: list[Tensor] = []
     done = progress("reading images", len(files))
-
-    def finish_block() -> None:
-        if block:
-            pixels = torch.stack(block)
-            prints.append(fingerprints(pixels))
-            if keep:
-                keep(pixels)
-            block.clear()
-
-    for number, (file, result) in enumerate(decode_all(source, files, data), start=1):
-        if isinstance(result, str):
-            index.unreadable.append(Unreadable(file.path, result))
-        else:
-            index.paths.append(file.path)
-            index.facts.append(result.facts)
-            block.append(result.pixels)
-        if len(block) == BLOCK:
-            finish_block()
-        done(number)
-    finish_block()
-    if prints:
+    read = 0
+    for block, decoded, printed in _in_order(source, files, data):
+        for file, outcome in zip(block, decoded.outcomes, strict=True):
+            if isinstance(outcome, str):
+                index.unreadable.append(Unreadable(file.path, outcome))
+            else:
+                index.paths.append(file.path)
+                index.facts.append(outcome)
+        prints.append(printed)
+        if keep:
+            keep(decoded.pixels)
+        read += len(block)
+        done(read)
+    if index.paths:
         every = Fingerprints(*map(np.concatenate, zip(*prints, strict=True)))
         index.groups.extend(groups(every, progress("finding near-duplicates", len(index.paths))).tolist())
     return index
+
+
+def _in_order(
+    source: Path, files: Sequence[File], data: Data
+) -> Iterator[tuple[Sequence[File], DecodedBlock, Fingerprints]]:
+    """The files block by block, with what is in them; a few blocks are decoded ahead."""
+
+    def read(block: Sequence[File]) -> tuple[Sequence[File], DecodedBlock, Fingerprints]:
+        decoded = decode_block(source, block, data)
+        return block, decoded, fingerprints(decoded.pixels)
+
+    blocks = (files[i : i + BLOCK] for i in range(0, len(files), BLOCK))
+    cores = os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(cores, initializer=_one_thread) as pool:
+        waiting: deque[Future] = deque()
+        for block in blocks:
+            waiting.append(pool.submit(read, block))
+            if len(waiting) > BLOCKS_AHEAD * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    torch.set_num_threads(threads)
+
+
+def _one_thread() -> None:
+    """The pool has a thread for each core; torch need not start more."""
+    torch.set_num_threads(1)
 
 
 def refuse_too_many(index: Index, count: int) -> None:
@@ -165,7 +190,7 @@ def _open(folder: Path, data: Data) -> Pack | None:
     """The pack in `folder`; None if there is none, or it is damaged."""
     try:
         columns = json.loads((folder / "index.json").read_text(encoding="ascii"))
-        pixels = np.load(folder / "pixels.npy", mmap_mode="c")
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         index = Index(
             paths=columns["paths"],
             facts=[Facts(*row) for row in columns["facts"]],
@@ -177,7 +202,13 @@ def _open(folder: Path, data: Data) -> Pack | None:
     count = len(index.paths)
     if pixels.shape != (count, data.channels, data.image_size, data.image_size) or pixels.dtype != np.uint8:
         return None
-    return Pack(folder, torch.from_numpy(pixels), index) if len(index.groups) == count else None
+    return Pack(folder, _mapped(pixels), index) if len(index.groups) == count else None
+
+
+def _mapped(pixels: np.ndarray) -> Tensor:
+    """`pixels` as a tensor, still mapped and read-only, which torch has no word for: a write would crash."""
+    with warnings.catch_warnings(action="ignore"):
+        return torch.from_numpy(pixels)
 
 
 def _prune(folder: Path) -> None:

@@ -1,0 +1,72 @@
+"""Memory that a large pack takes: python scripts/benchmark_memory.py [--images 200000] [--limit-gb 1.5]
+
+Makes a pack of random pixels in a temporary folder and reads an epoch of training batches from it, with a limit on
+the memory that this process may allocate that is below the size of the pack. What is mapped is the system's to keep or
+to drop, and is shown apart.
+"""
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from vae_simpsons.config import Data
+from vae_simpsons.data.batches import TrainBatches
+from vae_simpsons.data.cache import in_bytes
+from vae_simpsons.data.pack import _open, _write_header
+
+
+def make_pack(folder: Path, count: int, size: int) -> None:
+    """Random pixels, written block by block."""
+    rng = np.random.default_rng(0)
+    with open(folder / "pixels.npy", "wb") as file:
+        _write_header(file, (count, 3, size, size))
+        for start in range(0, count, 1000):
+            file.write(rng.integers(0, 256, (min(1000, count - start), 3, size, size), dtype=np.uint8))
+    facts = [[f"{i:064x}", size, size, "PNG", "RGB"] for i in range(count)]
+    paths = [f"class_{i % 20:02d}/picture_{i:07d}.png" for i in range(count)]
+    columns = {"paths": paths, "facts": facts, "groups": list(range(count)), "unreadable": []}
+    (folder / "index.json").write_text(json.dumps(columns))
+
+
+def status(name: str) -> int:
+    """Bytes that /proc tells of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--limit-gb", type=float, default=1.5, help="most that may be allocated")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        make_pack(Path(place), options.images, options.size)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(options.limit_gb * 1e9),) * 2)
+        before, began = status("RssAnon"), time.perf_counter()
+        pack = _open(Path(place), Data(image_size=options.size))
+        assert pack is not None
+        opened = time.perf_counter() - began
+        peak, began = 0, time.perf_counter()
+        batches = TrainBatches(pack.pixels, np.arange(options.images), options.batch_size, seed=0, epoch=0)
+        for i, _ in enumerate(batches):
+            if i % 100 == 0:
+                peak = max(peak, status("RssAnon"))
+        seconds = time.perf_counter() - began
+        print(f"pack of {options.images:,} images of {options.size}x{options.size}: {in_bytes(pack.pixels.nbytes)}")
+        print(f"opened in {opened:.2f} s; an epoch of batches of {options.batch_size} in {seconds:.1f} s")
+        print(f"allocated: {in_bytes(before)} by Python, torch and numpy before, {in_bytes(peak)} at most")
+        print(f"mapped, of which the system keeps what it likes: {in_bytes(status('RssFile'))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""vae data check, import and toons, as users type them."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_cli import refused
+
+from conftest import TINY, draw_pictures, flags
+from vae_simpsons.cli import main
+
+
+def messy(folder: Path) -> Path:
+    """40 pictures in two classes, one of them a copy, one saved again, one greyscale, two unreadable."""
+    draw_pictures(folder, 40)
+    shutil.copy(folder / "class_0" / "pic_0000.png", folder / "class_1" / "copy.png")
+    Image.open(folder / "class_0" / "pic_0004.png").save(folder / "class_0" / "again.jpg", quality=80)
+    Image.new("L", (10, 20), 77).save(folder / "grey.GIF")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "te\nxt.jpg").write_text("hello")
+    return folder
+
+
+def test_check_says_what_was_found_dropped_and_why(tmp_path, capsys):
+    assert main(["data", "check", str(messy(tmp_path / "pics")), "--data.image_size=32", "--data.batch_size=8"]) == 0
+    said = capsys.readouterr().out
+    for expected in (
+        "45 files, 43 readable, 2 not",
+        "unreadable  'empty.png': empty",
+        r"'te\nxt.jpg': not an image (JPEG, PNG",
+        "formats  PNG 41, JPEG 1, GIF 1",
+        "RGB 42, P 1",
+        "sizes  40x40 42, 10x20 1",
+        "1 are smaller than what is trained on",
+        "class_0 21, class_1 21, (no sub-folder) 1",
+        "1 files are byte for byte another one",
+        "'class_0/pic_0000.png' = 'class_1/copy.png'",
+        "near-duplicates",
+        "grouped split",
+        "1 left out (copies)",
+        "images a second) and 132 kB of disk",
+    ):
+        assert expected in said, expected
+    assert not Path("runs").exists()
+
+
+def test_check_for_machines(tmp_path, capsys):
+    assert main(["data", "check", str(messy(tmp_path / "pics")), "--json", "--data.split=sorted"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["files"], found["readable"], found["split"]) == (45, 43, "sorted")
+    assert found["unreadable"][1]["path"] == "te\nxt.jpg"
+    assert found["copies"] == [["class_0/pic_0000.png", "class_1/copy.png"]]
+    assert any({"class_0/again.jpg", "class_0/pic_0004.png"} <= set(group) for group in found["near_duplicates"])
+    assert found["train"] + found["validate"] == 43 and found["pack_bytes"] == 43 * 3 * 64 * 64
+    assert found["problem"] == "32 training images are fewer than data.batch_size 64"
+
+
+def test_check_says_why_training_would_not_start_and_status_1_when_nothing_is_usable(tmp_path, capsys):
+    folder = tmp_path / "pics"
+    folder.mkdir()
+    for i in range(5):
+        (folder / f"{i}.jpg").write_text("hello")
+    assert main(["data", "check", str(folder)]) == 1
+    assert "would not start: more than 10% of the images are unreadable" in capsys.readouterr().out
+    Image.new("L", (8, 8)).save(folder / "5.png")
+    assert main(["data", "check", str(folder)]) == 0
+
+
+def test_check_reads_the_config_the_toons_and_archives(tmp_path, capsys):
+    Path("my.yaml").write_text("data: {path: toons, toons: 30, image_size: 32, batch_size: 4}\n")
+    assert main(["data", "check", "--config", "my.yaml"]) == 0
+    assert "30 files, 30 readable" in capsys.readouterr().out
+    archive = shutil.make_archive(str(tmp_path / "pics"), "gztar", messy(tmp_path / "pics"))
+    assert main(["data", "check", archive]) == 0
+    assert f"{archive}: 43 files, 43 readable, 0 not" in capsys.readouterr().out
+
+
+def test_import_then_train_on_the_folder_and_on_the_archive_itself(tmp_path, capsys):
+    source = draw_pictures(tmp_path / "a" / "simpsons_dataset", 40)
+    shutil.copytree(source, source / "simpsons_dataset")
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "a")
+    assert main(["data", "import", archive, "clean"]) == 0
+    said = capsys.readouterr().out
+    assert "40 images in clean; left out: 40 copies of a name" in said and "--data.path clean/characters" in said
+    assert main(["train", *flags(TINY), "--data.path=clean/characters", "--trainer.max_epochs=1", "--out=a"]) == 0
+    assert main(["train", *flags(TINY), f"--data.path={archive}", "--trainer.max_epochs=1", "--out=b"]) == 0
+    assert Path("a/split.csv").read_text() == Path("b/split.csv").read_text()
+    assert Path("a/metrics.csv").read_text().split(",")[:12] == Path("b/metrics.csv").read_text().split(",")[:12]
+
+
+def test_toons_are_written_with_their_factors(capsys):
+    assert main(["data", "toons", "drawn", "-n", "5", "--seed", "3", "--size", "32"]) == 0
+    assert Image.open("drawn/toon_00004.png").size == (32, 32)
+    with open("drawn/factors.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [f"toon_{i:05d}.png" for i in range(5)] and "hair" in rows[0]
+    Path("empty").mkdir()
+    assert main(["data", "toons", "empty", "-n", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["data"], 2, "the following arguments are required: {check,import,toons}"),
+        (["data", "chekc"], 2, "invalid choice: 'chekc'"),
+        (["data", "check", "x", "--jsn"], 2, "no such option: jsn. Did you mean --json?"),
+        (["data", "check", "nowhere"], 1, "data.path: no such folder: nowhere"),
+        (["data", "check", "file"], 1, "data.path: file is a file, and no zip or tar"),
+        (["data", "check", "empty", "--data.image_size", "0"], 1, "data.image_size: 0 is not accepted"),
+        (["data", "check", "empty", "--data.resize", "32"], 1, "data.resize: 32 is less than data.image_size 64"),
+        (["data", "check", "empty"], 1, "data.path: no images under empty (1 folder searched for .jpg"),
+        (["data", "import", "x"], 2, "the following arguments are required: DEST"),
+        (["data", "import", "nowhere.zip", "dest"], 1, "ARCHIVE: no such file: nowhere.zip"),
+        (["data", "import", "file", "dest"], 1, "ARCHIVE: file is a file, and no zip or tar"),
+        (["data", "import", "empty", "dest"], 1, "ARCHIVE: empty is a folder, which vae train --data.path takes"),
+        (["data", "toons", "dest", "-n", "0"], 1, "-n: 0 is not accepted. Give a whole number >= 1."),
+        (["data", "toons", "dest", "--seed", "-1"], 1, "--seed: -1 is not accepted"),
+        (["data", "toons", "file"], 1, "DEST: file is a file. Give a new folder."),
+        (["data", "toons", "full"], 1, "DEST: full is not empty, and nothing of yours is overwritten"),
+        (["data", "toons", "file/sub", "-n", "1"], 1, "DEST: cannot write file/sub"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(capfd, arguments, status, said):
+    Path("file").write_text("x")
+    Path("empty").mkdir()
+    Path("full").mkdir()
+    Path("full", "mine.txt").write_text("x")
+    assert said in refused(capfd, *arguments, status=status)
+
+
+def test_resuming_takes_the_split_of_the_run_and_not_a_new_draw(tmp_path, capsys):
+    folder = draw_pictures(tmp_path / "pics", 40)
+    common = ["train", *flags(TINY), f"--data.path={folder}", "--data.split=shuffled"]
+    assert main([*common, "--out=run"]) == 0
+    manifest = Path("run/split.csv").read_text()
+    Image.new("L", (40, 40)).save(folder / "a_new_one.png")  # would change a draw
+    assert main(["train", "--resume", "run", "--trainer.max_epochs", "3"]) == 0
+    assert Path("run/split.csv").read_text() == manifest
+    assert "30 train, 10 validate, 1 left out" in capsys.readouterr().out
+    (folder / "class_0" / "pic_0000.png").unlink()
+    assert main(["train", "--resume", "run", "--trainer.max_epochs", "4"]) == 1
+    assert "1 of the 40 images of run/split.csv are gone" in capsys.readouterr().err
+    Path("run/split.csv").unlink()
+    assert main(["train", "--resume", "run", "--trainer.max_epochs", "4"]) == 1
+    assert "cannot read the run's split" in capsys.readouterr().err
+
+
+def test_two_runs_that_start_at_once_on_the_same_folder_both_work(tmp_path):
+    folder = draw_pictures(tmp_path / "pics", 60)
+    command = [sys.executable, "-m", "vae_simpsons", "train", *flags(TINY), f"--data.path={folder}"]
+    both = [subprocess.Popen([*command, f"--out=run{i}"], stdout=subprocess.DEVNULL) for i in range(2)]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    assert Path("run0/split.csv").read_text() == Path("run1/split.csv").read_text()
