@@ -1,6 +1,7 @@
 """The commands, as users type them: right, and wrong on purpose."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -294,13 +295,31 @@ def test_ctrl_c_says_how_to_go_on(pictures):
 
 def test_the_readmes_commands_are_understood():
     """Every `vae` line of the README parses; those that need no data are run elsewhere."""
-    import re
-
+    from vae_simpsons.cli.data import import_parser, parse_check, toons_parser
     from vae_simpsons.cli.sample import sample_parser
     from vae_simpsons.cli.train import parse_train
 
-    lines = re.findall(r"^(?:\$ )?vae (train|sample) (.*?)(?:\s+#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(lines) >= 4
+    parsers = {
+        "train": parse_train,
+        "sample": sample_parser().parse_args,
+        "data check": parse_check,
+        "data import": import_parser().parse_args,
+        "data toons": toons_parser().parse_args,
+    }
+    verbs = "|".join(parsers)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(rf"^vae ({verbs}) (.*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    assert {verb for verb, _ in lines} == set(parsers)
     for verb, rest in lines:
-        arguments = rest.replace("&&", "").split()
-        parse_train(arguments) if verb == "train" else sample_parser().parse_args(arguments)
+        parsers[verb](rest.split())
+
+
+def test_the_readme_says_every_key_and_how_alike_near_duplicates_are():
+    from vae_simpsons.config import accepts, keys
+    from vae_simpsons.data import similar
+
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for key, field in keys().items():
+        assert re.search(rf"\| `{re.escape(key)}` \| [^|]+ \| {re.escape(accepts(key))} \| ", text), key
+        assert " ".join(field.metadata["meaning"].split()) in text, key
+    assert f"at most {similar.MAX_BITS} of 63 bits" in text and f"at most {similar.MAX_RMSE:g} grey levels" in text

@@ -120,12 +120,14 @@ def _read_payload(path: Path, setting: str) -> Any:
     if path.is_dir():
         raise VAEError(f"{setting}: {path} is a folder. Give the checkpoint in it, say {path / 'last.ckpt'}.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of foreign pickles: what comes of them is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
+        file = open(path, "rb")
     except FileNotFoundError:
         raise VAEError(f"{setting}: no such file: {path}. Give the last.ckpt or best.ckpt of a run.") from None
     except OSError as e:
         raise VAEError(f"{setting}: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
+    try:
+        with file, warnings.catch_warnings(action="ignore"):  # of foreign pickles: what comes of them is said below
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         if "unsupported" in str(e).lower():  # "Trying to load unsupported GLOBAL posix.system", "Unsupported class"
             raise VAEError(

@@ -23,6 +23,23 @@ _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
+class StrictLoader(yaml.SafeLoader):
+    """Plain YAML, in which no key may stand twice: of two the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of `node`.
+
+        Raises:
+            yaml.YAMLError: a key stands twice.
+        """
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key.value, str)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def setting(
     default: Any, meaning: str, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
 ) -> Any:
@@ -188,7 +205,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         VAEError: as read_yaml, with `source` in front.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, StrictLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise VAEError(f"{source}: not valid YAML: {one_line(e)}. Mend that line.") from None
     if tree is None:
@@ -250,7 +267,7 @@ _PLAIN_TYPES = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "text (in quotes if it looks like a number)",
+    str: "text, not empty (in quotes if it looks like a number)",
     NoneType: "null",
 }
 
@@ -281,7 +298,7 @@ def unknown_key(key: str) -> VAEError:
 
 def bad_value(key: str, value: Any) -> VAEError:
     """The error for a value that the setting `key` cannot take."""
-    shown = "null" if value is None else _SHORT.repr(value)
+    shown = "null" if value is None else _SHORT.repr(list(value) if isinstance(value, tuple) else value)
     return VAEError(f"{key}: {shown} is not accepted. Give {accepts(key)}.")
 
 
@@ -305,6 +322,8 @@ def _typed(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_range(key: str, value: Any) -> None:
     meta = keys()[key].metadata
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise bad_value(key, value)
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
