@@ -17,10 +17,9 @@ import numpy as np
 import PIL
 import torch
 from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
 
 from vae_simpsons.config import Data
-from vae_simpsons.data.decode import decode
+from vae_simpsons.data import decode as decoding
 from vae_simpsons.data.folder import File, find_files
 from vae_simpsons.data.pack import write
 from vae_simpsons.progress import silent
@@ -48,13 +47,12 @@ def scaled_error(folder: Path, files: list[File], size: int) -> list[float]:
     data, errors = Data(image_size=size), []
     for file in files:
         with Image.open(folder / file.path) as image:
-            if image.format != "JPEG" or min(image.size) < 8 * size:
+            if image.format != "JPEG" or decoding.reduction(*image.size, data) == 1:
                 continue
-        scaled = decode(folder / file.path, data).pixels.double()
-        draft, JpegImageFile.draft = JpegImageFile.draft, lambda *a: None
-        full = decode(folder / file.path, data).pixels.double()
-        JpegImageFile.draft = draft
-        errors.append(float((scaled - full).square().mean().sqrt()))
+            full = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+            box = decoding.crop_box(*image.size, data)
+        scaled = decoding.decode(folder / file.path, data).pixels
+        errors.append(float((scaled.double() - decoding.resize(full, box, size)).square().mean().sqrt()))
     return errors
 
 

@@ -20,8 +20,7 @@ from vae_simpsons.data.index import Facts
 from vae_simpsons.errors import one_line
 
 ORIENTATION = 0x0112  # EXIF: how the camera was held; 1 is upright
-JPEG_START = b"\xff\xd8\xff"
-TURNED = (b"Exif\0\0", b"tiff:Orientation")  # one of these is in a file that may have to be turned
+JPEG_START, APP1, START_OF_SCAN = b"\xff\xd8", 0xE1, 0xDA
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
 BACKGROUND = (255, 255, 255)  # what shows through where an image is transparent
 MAX_BYTES = 2**30  # of a file
@@ -70,19 +69,19 @@ def decode(path: Path, data: Data) -> Decoded:
     raw = np.fromfile(path, dtype=np.uint8)
     stored = _plain_jpeg(raw, data) or _any_image(raw, data)
     facts = Facts(hashlib.sha256(raw).hexdigest(), stored.width, stored.height, stored.format, stored.mode)
-    scale = round(stored.height / stored.pixels.shape[1])  # 2, 4 or 8 where a JPEG was decoded at a part of its size
-    box = [edge // scale for edge in crop_box(stored.width, stored.height, data)]
+    factor = round(stored.height / stored.pixels.shape[1])
+    box = [edge // factor for edge in crop_box(stored.width, stored.height, data)]
     return Decoded(upright(resize(stored.pixels, box, data.image_size), stored.orientation), facts)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
     """Left, top, width and height of what is kept of an image, in its own pixels: the middle square, or all of it.
 
-    In a large image the box keeps to multiples of 8 pixels, so that it is the same at 1/2, 1/4 and 1/8 of its size.
+    In a large image the box keeps to multiples of the part that a JPEG is reduced by, so that it is the same there.
     """
     if data.crop == "none":
         return 0, 0, width, height
-    step = 8 if _reducible(width, height, data) else 1
+    step = reduction(width, height, data)
     side = max(1, round(min(width, height) * data.image_size / (data.resize or data.image_size)))
     side = side // step * step
     return (width - side) // 2 // step * step, (height - side) // 2 // step * step, side, side
@@ -124,27 +123,42 @@ class Stored(NamedTuple):
 
 def _plain_jpeg(raw: np.ndarray, data: Data) -> Stored | None:
     """A JPEG that needs nothing special, in half of Pillow's time; None: leave it to Pillow."""
-    content = raw.tobytes()
-    if not content.startswith(JPEG_START) or any(mark in content for mark in TURNED):
+    if not _is_upright_jpeg(raw):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
         mode = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L"}.get(colours)
-        if mode is None or _reducible(width, height, data) or width * height > MAX_PIXELS:
+        factor = reduction(width, height, data)
+        if mode is None or width * height > MAX_PIXELS * factor**2:
             return None
-        pixels = simplejpeg.decode_jpeg(raw, "GRAY" if data.channels == 1 else "RGB")  # (h, w, C)
+        colours = "GRAY" if data.channels == 1 else "RGB"
+        pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-height // factor))  # (h, w, C)
     except ValueError:  # damaged, or of a kind that libjpeg-turbo's own interface does not take
         return None
     return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, "JPEG", mode, 1)
+
+
+def _is_upright_jpeg(raw: np.ndarray) -> bool:
+    """Whether a file is a JPEG without an APP1 segment, where EXIF and XMP say how the camera was held.
+
+    Source: ITU-T T.81, Annex B: FF, a marker, the segment's length in two bytes; SOS ends the header.
+    """
+    at = 2
+    if raw[:2].tobytes() != JPEG_START:
+        return False
+    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] != START_OF_SCAN:
+        if raw[at + 1] == APP1:
+            return False
+        at += 2 + 256 * int(raw[at + 2]) + int(raw[at + 3])
+    return True
 
 
 def _any_image(raw: np.ndarray, data: Data) -> Stored:
     """Any image, through Pillow: its first frame, over BACKGROUND."""
     with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
         width, height, kind, mode = image.width, image.height, str(image.format), image.mode
-        if _reducible(width, height, data):
-            target = 4 * (data.resize or data.image_size)
-            image.draft(None, (target, target))  # a JPEG's own 1/2, 1/4 or 1/8, never below the size asked for
+        factor = reduction(width, height, data)
+        image.draft(None, (width // factor, height // factor))  # which JPEG alone knows
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height}, more than {MAX_PIXELS:,} pixels")
         image.load()
@@ -154,9 +168,10 @@ def _any_image(raw: np.ndarray, data: Data) -> Stored:
     return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, kind, mode, orientation)
 
 
-def _reducible(width: int, height: int, data: Data) -> bool:
-    """Whether an image is so large that at half its size it is still four times as large as needed."""
-    return min(width, height) >= 8 * (data.resize or data.image_size)
+def reduction(width: int, height: int, data: Data) -> int:
+    """At what part of its size a JPEG is decoded, 1, 2, 4 or 8: never below three times the size it is wanted at."""
+    spare = min(width, height) / (3 * (data.resize or data.image_size))
+    return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
 
 
 def flatten(image: Image.Image, mode: str) -> Image.Image:

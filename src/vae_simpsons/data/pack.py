@@ -37,7 +37,7 @@ from vae_simpsons.progress import Progress
 
 PACK_VERSION = 1  # raise it when the same files would give other pixels or another index
 MOST_UNREADABLE = 0.1  # share of unreadable images at which a folder is taken for something else than data
-BLOCK = 32  # images that a thread decodes at a time
+BLOCK = 64  # images that a thread decodes at a time
 BLOCKS_AHEAD = 4  # for each core
 
 

@@ -32,10 +32,10 @@ class Fingerprints(NamedTuple):
 
 def fingerprints(pixels: Tensor) -> Fingerprints:
     """Of uint8 pixels (N, C, H, W)."""
-    x = pixels.to(torch.float32)
-    grey = (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True) if x.shape[1] == 3 else x
+    x = adaptive_avg_pool2d(pixels.to(torch.float32), DCT_FROM)  # (N, C, 32, 32)
+    grey = torch.einsum("nchw,c->nhw", x, x.new_tensor(LUMA)) if x.shape[1] == 3 else x[:, 0]
     dct = _dct(DCT_FROM, DCT_TO)
-    low = dct @ adaptive_avg_pool2d(grey, DCT_FROM)[:, 0] @ dct.T  # (N, 8, 8): the lowest frequencies
+    low = dct @ grey @ dct.T  # (N, 8, 8): the lowest frequencies
     low = low.flatten(1)[:, 1:].numpy()  # but the mean
     above = low > np.median(low, axis=1, keepdims=True)
     bits = np.packbits(np.pad(above, ((0, 0), (0, 1))), axis=1).view(np.uint64)[:, 0]
