@@ -1,0 +1,107 @@
+"""What Lightning is served: each process its own share, each epoch its own order, each epoch its own noise."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import TINY, flags
+from vae_simpsons.cli import main
+from vae_simpsons.config import Config, Data
+from vae_simpsons.data.batches import CopiedAhead
+from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.index import Index
+from vae_simpsons.data.pack import Pack
+from vae_simpsons.data.split import Split
+from vae_simpsons.training.datamodule import ImagesDataModule
+from vae_simpsons.training.module import VAEModule
+
+PIXELS = torch.arange(100, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 2, 2)
+
+
+def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
+    """A DataModule of 80 numbered images that train and 20 that validate."""
+    dataset = Dataset(Path(), Pack(Path(), PIXELS, Index()), Split(np.arange(80), np.arange(80, 100)))
+    module = ImagesDataModule(dataset, Config(data=Data(batch_size=4, **data)))
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world, strategy=strategy)
+    return module
+
+
+def numbers(batches) -> list[int]:
+    return [int(i) for batch in batches for i in batch[:, 0, 0, 0]]
+
+
+def test_each_process_trains_on_its_own_share_and_validates_its_own():
+    ranks = [served(rank=rank, world=2) for rank in range(2)]
+    trained = [numbers(module.train_dataloader()) for module in ranks]
+    validated = [numbers(module.val_dataloader()) for module in ranks]
+    assert sorted(trained[0] + trained[1]) == list(range(80)) and not set(trained[0]) & set(trained[1])
+    assert sorted(validated[0] + validated[1]) == list(range(80, 100)) and len(validated[0]) == 10
+
+
+def test_each_epoch_has_its_order_and_the_seed_and_mirroring_are_the_configs():
+    assert numbers(served(epoch=0).train_dataloader()) != numbers(served(epoch=1).train_dataloader())
+    assert served(epoch=3).train_dataloader().epoch == 3 and served().train_dataloader().seed == Config().seed
+    assert served(horizontal_flip=True).train_dataloader().horizontal_flip
+    assert not served().train_dataloader().horizontal_flip
+
+
+def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(monkeypatch):
+    monkeypatch.setattr("vae_simpsons.data.batches.free_memory", lambda device: 2 * PIXELS.nbytes)
+    roomy, full = served(device="meta", gpu_share=0.5), served(device="meta", gpu_share=0.4)
+    for module in (roomy, full):
+        module.setup("fit")
+    assert roomy.pixels.device.type == "meta" and full.pixels.device.type == "cpu"
+    cuda = served(device="cuda")  # named, never used: there may be none
+    assert isinstance(cuda.train_dataloader(), CopiedAhead) and isinstance(cuda.val_dataloader(), CopiedAhead)
+    assert not isinstance(served().train_dataloader(), CopiedAhead)
+
+
+@pytest.fixture
+def recorded(pictures, monkeypatch):
+    """What four batches an epoch were, and the seed of the noise that they were trained with, over three epochs."""
+    seen: dict[int, list] = {}
+    step = VAEModule.training_step
+
+    def training_step(self, pixels, batch_idx):
+        seen.setdefault(self.current_epoch, []).append((pixels.sum().item(), torch.initial_seed()))
+        return step(self, pixels, batch_idx)
+
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    arguments = ["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=3", "--out=run"]
+    assert main(arguments) == 0
+    return seen
+
+
+def test_every_epoch_of_a_real_run_has_other_batches_and_other_noise(recorded):
+    assert len({tuple(total for total, _ in epoch) for epoch in recorded.values()}) == 3
+    assert len({seed for epoch in recorded.values() for _, seed in epoch}) == 3
+
+
+def test_every_process_has_other_noise(monkeypatch):
+    seeds = set()
+    monkeypatch.setattr(VAEModule, "current_epoch", 0)
+    monkeypatch.setattr(VAEModule, "log", lambda *args, **kwargs: None)
+    monkeypatch.setattr(VAEModule, "optimizers", lambda self: SimpleNamespace(param_groups=[{"lr": 1.0}]))
+    for rank in range(2):
+        monkeypatch.setattr(VAEModule, "global_rank", rank)
+        VAEModule(Config()).on_train_epoch_start()
+        seeds.add(torch.initial_seed())
+    assert len(seeds) == 2
+
+
+def test_validation_draws_no_noise_that_training_would_have_had(pictures, monkeypatch):
+    states = []
+    step = VAEModule.validation_step
+
+    def validation_step(self, pixels, batch_idx):
+        states.append(torch.get_rng_state())
+        step(self, pixels, batch_idx)
+        states.append(torch.get_rng_state())
+
+    monkeypatch.setattr(VAEModule, "validation_step", validation_step)
+    assert main(["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=1", "--out=run"]) == 0
+    assert len(states) >= 2 and all(torch.equal(a, b) for a, b in zip(states[::2], states[1::2], strict=True))
