@@ -172,6 +172,7 @@ def half(image_format):
     return stream.getvalue()[: len(stream.getvalue()) // 2]
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     ("content", "said"),
     [
