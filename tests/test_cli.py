@@ -244,6 +244,8 @@ def test_resume_finds_the_newest_run_of_its_config_and_refuses_what_would_make_i
     assert "has 3 epochs already" in refused(capfd, *common, "--trainer.max_epochs=3", "--resume", str(run))
     other = refused(capfd, *common, "--model.latent_dim=9", "--trainer.max_epochs=5", "--resume", "last")
     assert "model.latent_dim: 9 here, 8 in" in other
+    other = refused(capfd, "train", "--resume", str(run), "--optimizer.lr=0.1", "--trainer.max_epochs=5")
+    assert "optimizer.lr: 0.1 here, 0.005 in" in other
     assert "--resume: no such file" in refused(capfd, "train", "--resume", "nope.ckpt")
 
 

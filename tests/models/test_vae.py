@@ -19,8 +19,10 @@ def described(network: nn.Module) -> list[tuple]:
             layers.append(("Linear", m.in_features, m.out_features))
         elif isinstance(m, nn.BatchNorm2d):
             layers.append(("BatchNorm2d", m.num_features))
-        elif isinstance(m, (nn.LeakyReLU, nn.Tanh)):
-            layers.append((type(m).__name__,))
+        elif isinstance(m, nn.LeakyReLU):
+            layers.append(("LeakyReLU", m.negative_slope))
+        elif isinstance(m, nn.Tanh):
+            layers.append(("Tanh",))
     return layers
 
 
@@ -28,10 +30,10 @@ def published_layers() -> list[tuple]:
     """The recipe, written out."""
     layers = []
     for a, b in [(3, 32), (32, 64), (64, 128), (128, 256), (256, 512)]:
-        layers += [("Conv2d", a, b, (3, 2, 1, 0)), ("BatchNorm2d", b), ("LeakyReLU",)]
+        layers += [("Conv2d", a, b, (3, 2, 1, 0)), ("BatchNorm2d", b), ("LeakyReLU", 0.01)]
     layers += [("Linear", 2048, 128), ("Linear", 2048, 128), ("Linear", 128, 2048)]
     for a, b in [(512, 256), (256, 128), (128, 64), (64, 32), (32, 32)]:
-        layers += [("ConvTranspose2d", a, b, (3, 2, 1, 1)), ("BatchNorm2d", b), ("LeakyReLU",)]
+        layers += [("ConvTranspose2d", a, b, (3, 2, 1, 1)), ("BatchNorm2d", b), ("LeakyReLU", 0.01)]
     return [*layers, ("Conv2d", 32, 3, (3, 1, 1, 0)), ("Tanh",)]
 
 

@@ -2,17 +2,23 @@
 
 import csv
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from conftest import TINY, flags
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
 from vae_simpsons.config import from_flat, parse_yaml, read_yaml
+from vae_simpsons.objective import elbo, implied_sigma
+from vae_simpsons.training.callbacks import KeepCheckpoints
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import ValidationSums
+from vae_simpsons.training.runfolder import RunFolder
 
 
 def train(out, pictures, *extra: str) -> dict:
@@ -106,8 +112,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run_folder
 
 def test_a_resumed_run_equals_an_uninterrupted_one(run_folder, pictures, tmp_path):
     """Weights, optimizer, learning rate, table and curves; resumed in a copy, since the fixture is shared."""
-    import shutil
-
     straight = train(tmp_path / "straight", pictures, "--trainer.max_epochs=4")
     shutil.copytree(run_folder, tmp_path / "resumed")
     assert main(["train", "--resume", str(tmp_path / "resumed"), "--trainer.max_epochs", "4"]) == 0
@@ -125,6 +129,65 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run_folder, pictures, tmp_pat
     last = "pictures/reconstructions_0004.png"
     assert (tmp_path / "straight" / last).read_bytes() == (tmp_path / "resumed" / last).read_bytes()
     assert len(json.loads((tmp_path / "resumed" / "environment.json").read_text())["resumed"]) == 1
+
+
+def test_what_an_interrupted_epoch_had_logged_is_not_shown_twice(run_folder, pictures, tmp_path):
+    """A third epoch had begun: a row and a point of it are there, and the checkpoint knows nothing of it."""
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    with open(folder / "metrics.csv", "a") as file:
+        file.write((folder / "metrics.csv").read_text().splitlines()[-1].replace("2,6,", "3,9,", 1) + "\n")
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_scalar("val/loss", 999.0, 8)
+    assert main(["train", "--resume", str(folder), "--trainer.max_epochs", "3"]) == 0
+    assert [row["epoch"] for row in rows(folder)] == ["1", "2", "3"]
+    points = events(folder).Scalars("val/loss")
+    assert len(points) == 3 and max(p.value for p in points) < 999
+
+
+CHANGES = {
+    "weight decay": "--optimizer.weight_decay=0.1",
+    "lr decay": "--optimizer.lr_decay=0.5",
+    "clipping": "--trainer.gradient_clip_val=0.01",
+    "beta": "--objective.beta=4",
+    "mirroring": "--data.horizontal_flip=true",
+    "precision": "--trainer.precision=bf16-mixed",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_every_setting_of_training_makes_a_difference(run_folder, pictures, tmp_path, change):
+    before = torch.load(run_folder / "last.ckpt", weights_only=True)["state_dict"]
+    assert not same(before, train(tmp_path / "run", pictures, change)["state_dict"])
+
+
+def test_the_elbo_is_at_beta_1_and_the_implied_sigma_at_the_betas_own(pictures, tmp_path):
+    train(tmp_path / "run", pictures, "--objective.beta=4", "--objective.kld_weight=0.001", "--trainer.max_epochs=1")
+    (row,) = rows(tmp_path / "run")
+    values = 3 * 32 * 32
+    mse, kl = float(row["val/mse"]), float(row["val/kl"])
+    assert float(row["val/elbo"]) == pytest.approx(elbo(mse, kl, implied_sigma(0.001, values), values), rel=1e-5)
+    assert float(row["sigma/implied"]) == pytest.approx(implied_sigma(0.004, values), rel=1e-5)
+    assert float(row["val/loss"]) == pytest.approx(mse + 0.004 * kl, rel=1e-5)
+
+
+def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
+    saved = []
+
+    def epoch(keep, number, loss):
+        trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss})
+        trainer.save_checkpoint = lambda path: saved.append(f"{number} {path.name}")
+        keep.on_train_epoch_end(trainer, None)
+
+    keep = KeepCheckpoints(RunFolder(tmp_path))
+    for number, loss in enumerate((3.0, 1.0, 2.0)):
+        epoch(keep, number, loss)
+    resumed = KeepCheckpoints(RunFolder(tmp_path))
+    resumed.load_state_dict(keep.state_dict())
+    epoch(resumed, 3, 1.5)
+    best = [name for name in saved if "best" in name]
+    assert best == ["0 best.ckpt", "1 best.ckpt"] and [n for n in saved if "last" in n] == [
+        f"{i} last.ckpt" for i in range(4)
+    ]
 
 
 def test_best_is_the_epoch_with_the_lowest_loss_and_last_is_the_last(pictures, tmp_path):
