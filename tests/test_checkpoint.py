@@ -103,3 +103,12 @@ def test_a_save_that_fails_keeps_the_last_one_and_leaves_no_litter(tmp_path, mon
         checkpoint.write({"a": 2}, path)
     assert torch.load(path, weights_only=True) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_save_is_on_the_disk_before_it_takes_the_place_of_the_last(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (done.append(name), real(*args)))
+    checkpoint.write({"a": 1}, tmp_path / "last.ckpt")
+    assert done == ["fsync", "replace"]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from conftest import TINY, flags
+from vae_simpsons import sampling
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
 from vae_simpsons.config import from_flat, parse_yaml, read_yaml
@@ -168,6 +169,18 @@ def test_the_elbo_is_at_beta_1_and_the_implied_sigma_at_the_betas_own(pictures, 
     assert float(row["val/elbo"]) == pytest.approx(elbo(mse, kl, implied_sigma(0.001, values), values), rel=1e-5)
     assert float(row["sigma/implied"]) == pytest.approx(implied_sigma(0.004, values), rel=1e-5)
     assert float(row["val/loss"]) == pytest.approx(mse + 0.004 * kl, rel=1e-5)
+
+
+def test_every_epochs_samples_are_decoded_from_the_same_z(pictures, tmp_path, monkeypatch):
+    asked, sample = [], sampling.sample
+
+    def recorded(network, count, seed):
+        asked.append((count, seed))
+        return sample(network, count, seed)
+
+    monkeypatch.setattr(sampling, "sample", recorded)
+    train(tmp_path / "run", pictures)
+    assert len(asked) == 2 and asked[0] == asked[1]
 
 
 def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
