@@ -246,6 +246,10 @@ def test_resume_finds_the_newest_run_of_its_config_and_refuses_what_would_make_i
     assert "model.latent_dim: 9 here, 8 in" in other
     other = refused(capfd, "train", "--resume", str(run), "--optimizer.lr=0.1", "--trainer.max_epochs=5")
     assert "optimizer.lr: 0.1 here, 0.005 in" in other
+    assert main([*common, "--out", "another"]) == 0
+    capfd.readouterr()
+    occupied = refused(capfd, "train", "--resume", str(run), "--out", "another", "--trainer.max_epochs=5")
+    assert f"out: another holds another run than {run / 'last.ckpt'}" in occupied
     assert "--resume: no such file" in refused(capfd, "train", "--resume", "nope.ckpt")
 
 
