@@ -14,7 +14,8 @@ def described(network: nn.Module) -> list[tuple]:
     for m in network.modules():
         if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
             settings = (m.kernel_size[0], m.stride[0], m.padding[0], *getattr(m, "output_padding", ())[:1])
-            layers.append((type(m).__name__, m.in_channels, m.out_channels, settings))
+            kind = "Conv2d" if isinstance(m, nn.Conv2d) else "ConvTranspose2d"
+            layers.append((kind, m.in_channels, m.out_channels, settings))
         elif isinstance(m, nn.Linear):
             layers.append(("Linear", m.in_features, m.out_features))
         elif isinstance(m, nn.BatchNorm2d):

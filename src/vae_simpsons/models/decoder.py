@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from vae_simpsons.models.convolution import Double, without_gradient
+
 
 class Decoder(nn.Module):
     """z -> recon in [-1, 1]: a linear layer, then transposed convolutions back down the widths.
@@ -33,8 +35,6 @@ class Decoder(nn.Module):
 
 def upsample(in_channels: int, out_channels: int) -> nn.Sequential:
     """A stage (B, in, H, W) -> (B, out, 2H, 2W)."""
-    return nn.Sequential(
-        nn.ConvTranspose2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1),
-        nn.BatchNorm2d(out_channels),
-        nn.LeakyReLU(),
-    )
+    convolution = Double(in_channels, out_channels)
+    without_gradient(convolution.bias)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.LeakyReLU(inplace=True))

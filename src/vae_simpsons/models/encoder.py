@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from vae_simpsons.models.convolution import Halve, without_gradient
+
 
 class Encoder(nn.Module):
     """x -> (mu, log_var): stride-2 convolutions, then one linear head for each.
@@ -35,8 +37,6 @@ class Encoder(nn.Module):
 
 def downsample(in_channels: int, out_channels: int) -> nn.Sequential:
     """A stage (B, in, H, W) -> (B, out, H/2, W/2)."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1),
-        nn.BatchNorm2d(out_channels),
-        nn.LeakyReLU(),
-    )
+    convolution = Halve(in_channels, out_channels)
+    without_gradient(convolution.bias)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.LeakyReLU(inplace=True))

@@ -39,7 +39,11 @@ class VAEModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam, its learning rate multiplied by lr_decay after each epoch."""
         settings = self.config.optimizer
-        adam = torch.optim.Adam(self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        # One kernel for all weights. Lightning refuses it under loss scaling, where it cannot clip.
+        fused = self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
+        adam = torch.optim.Adam(
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
+        )
         return {"optimizer": adam, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(adam, settings.lr_decay)}
 
     def terms(self, recon: Tensor, x: Tensor, mu: Tensor, log_var: Tensor | None) -> objective.Terms:
