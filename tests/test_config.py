@@ -91,7 +91,7 @@ def test_an_empty_section_means_its_defaults():
         ("data: {path: ''}", "data.path: '' is not accepted. Give text, not empty"),
         ('out: "a\\0b"', "is not accepted"),
         ("trainer: {devices: 0}", "trainer.devices: 0 is not accepted. Give a whole number >= 1 or auto."),
-        ("trainer: {precision: 8}", "Give 32-true or bf16-mixed or 16-mixed."),
+        ("trainer: {precision: 8}", "Give 32-true or tf32 or bf16-mixed or 16-mixed."),
     ],
 )
 def test_bad_yaml_is_refused_in_one_line_that_names_it(text, said):

@@ -111,8 +111,11 @@ class Trainer:
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = setting("auto", "auto: a GPU where there is one")
     devices: int | Literal["auto"] = setting(1, "how many devices (on a CPU: processes); auto: all there are", low=1)
     strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process a device, gradients averaged")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = setting(
-        "32-true", "arithmetic of the network; the loss is always computed in 32 bits"
+    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
+        "32-true", "arithmetic of the network; tf32: 32 bits, products of 19 on a GPU; the loss always has 32"
+    )
+    engine: Literal["auto", "graph", "compile", "eager"] = setting(
+        "auto", "how a step runs; graph: replayed on a CUDA GPU; eager: plainly; auto: graph where it can be"
     )
     gradient_clip_val: float | None = setting(None, "largest norm of the gradient; null: no clipping", above=0)
     log_every_n_steps: int = setting(50, "steps between two points of train/loss_step", low=1)

@@ -52,6 +52,16 @@ def test_an_epoch_goes_on_at_any_step(step, flip):
     assert [b.tolist() for b in train_batches(horizontal_flip=flip, first_step=step)] == whole[step:]
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("first", [0, 2])
+def test_chunks_are_the_same_batches(flip, first):
+    ends = (4, 5, 9)
+    whole = [b.tolist() for b in train_batches(horizontal_flip=flip)][first:]
+    chunked = train_batches(horizontal_flip=flip, first_step=first, chunk_ends=ends)
+    assert [len(chunk) for chunk in chunked] == [4 - first, 1, 4] and len(chunked) == 3
+    assert [batch.tolist() for chunk in chunked for batch in chunk] == whole
+
+
 def test_processes_share_no_image_and_together_make_the_same_steps():
     alone = numbers(train_batches(batch_size=16))
     ranks = [numbers(train_batches(rank=r, world=2)) for r in range(2)]

@@ -1,9 +1,10 @@
 """Pixels -> the batches of an epoch, in an order that only the seed, the epoch and the process decide."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,21 +32,35 @@ class TrainBatches:
     rank: int = 0
     world: int = 1
     first_step: int = 0  # where an interrupted epoch goes on
+    chunk_ends: Sequence[int] | None = None  # steps after which a chunk of several batches ends; None: no chunks
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
+        """How many batches the whole epoch has."""
         return len(self.indices) // self.world // self.batch_size
 
+    def __len__(self) -> int:
+        return self.steps if self.chunk_ends is None else len(self.chunk_ends)
+
     def __iter__(self) -> Iterator[Tensor]:
-        """uint8 batches (batch_size, C, H, W), where `pixels` is."""
+        """uint8 batches (batch_size, C, H, W), where `pixels` is; or chunks of k, (k, batch_size, C, H, W)."""
         order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
         mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
-        for step in range(self.first_step, len(self)):
-            mine = slice(step * self.batch_size * self.world + self.rank, (step + 1) * self.batch_size * self.world)
-            batch = take(self.pixels, order[mine][:: self.world])  # (batch_size, C, H, W)
+        order, mirrored = self._of_this_process(order), self._of_this_process(mirrored)
+        if self.chunk_ends is None:
+            parts: Iterable = range(self.first_step, self.steps)
+        else:
+            parts = (slice(a, b) for a, b in pairwise([self.first_step, *self.chunk_ends]))
+        for part in parts:
+            pixels = self.pixels[order[part]]  # (..., C, H, W)
             if self.horizontal_flip:
-                flip = torch.from_numpy(mirrored[mine][:: self.world]).to(batch.device)
-                batch = torch.where(flip[:, None, None, None], batch.flip(-1), batch)
-            yield batch
+                pixels = torch.where(mirrored[part][..., None, None, None], pixels.flip(-1), pixels)
+            yield pixels
+
+    def _of_this_process(self, epoch: np.ndarray) -> Tensor:
+        """What each batch has of a whole epoch's array, (steps, batch_size), where `pixels` is."""
+        steps = epoch[: self.steps * self.batch_size * self.world].reshape(self.steps, -1)
+        return torch.from_numpy(steps[:, self.rank :: self.world].copy()).to(self.pixels.device)
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ class EpochProgress(pl.Callback):
         """Open the bar."""
         self.started, self.first_epoch = time.monotonic(), trainer.current_epoch
         if trainer.is_global_zero and sys.stderr.isatty():
-            steps = trainer.max_epochs * trainer.num_training_batches
+            steps = trainer.max_epochs * trainer.datamodule.steps_per_epoch
             self.bar = tqdm(total=steps, initial=trainer.global_step, unit="step", dynamic_ncols=True)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
@@ -204,10 +204,10 @@ class EpochProgress(pl.Callback):
         if self.bar is not None:
             self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """A step further."""
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """A step further, or a chunk of them."""
         if self.bar is not None:
-            self.bar.update()
+            self.bar.update(trainer.global_step - self.bar.n)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """The epoch's figures."""

@@ -1,20 +1,30 @@
 """The DataModule: a Dataset's batches, as each process of Lightning's asks for them."""
 
+from dataclasses import replace
+
 import pytorch_lightning as pl
 import torch
 
 from vae_simpsons.config import Config
 from vae_simpsons.data.batches import CopiedAhead, EvalBatches, TrainBatches, resident
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.training.engine import chunk_ends, chunk_steps
+
+GPU_EVAL_BATCH = 512  # validation has no reason to be in batches so small that a GPU waits for Python
 
 
 class ImagesDataModule(pl.LightningDataModule):
-    """Serves uint8 batches (B, C, H, W) of `dataset`; Lightning asks for new training batches each epoch."""
+    """Serves uint8 batches (B, C, H, W) of `dataset`; Lightning asks for new training batches each epoch.
 
-    def __init__(self, dataset: Dataset, config: Config) -> None:
+    Args:
+        chunked: serve training batches in chunks (k, B, C, H, W), as GraphModule takes them.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config, chunked: bool = False) -> None:
         super().__init__()
         self.dataset = dataset
         self.config = config
+        self.chunked = chunked
         self.pixels = dataset.pack.pixels
 
     def setup(self, stage: str) -> None:
@@ -25,6 +35,11 @@ class ImagesDataModule(pl.LightningDataModule):
     def device(self) -> torch.device:
         """The device that this process trains on."""
         return self.trainer.strategy.root_device
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch."""
+        return len(self.dataset.train) // (self.config.data.batch_size * self.trainer.world_size)
 
     def train_dataloader(self) -> TrainBatches | CopiedAhead:
         """The batches of the current epoch, of this process."""
@@ -38,14 +53,22 @@ class ImagesDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
+        if self.chunked:
+            batches = replace(batches, chunk_ends=self.chunk_ends(batches.steps))
         return self.ahead(batches)
+
+    def chunk_ends(self, steps: int) -> list[int]:
+        """The steps, of an epoch's `steps`, after which a chunk ends."""
+        most = chunk_steps(self.pixels.shape[1:], self.config.data.batch_size)
+        trainer = self.trainer
+        return chunk_ends(steps, trainer.global_step, trainer.log_every_n_steps, most, trainer.max_steps)
 
     def val_dataloader(self) -> EvalBatches | CopiedAhead:
         """This process's share of the validation images."""
         batches = EvalBatches(
             self.pixels,
             self.dataset.val,
-            self.config.data.batch_size,
+            self.config.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )

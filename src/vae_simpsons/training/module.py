@@ -39,10 +39,8 @@ class VAEModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam, its learning rate multiplied by lr_decay after each epoch."""
         settings = self.config.optimizer
-        # One kernel for all weights. Lightning refuses it under loss scaling, where it cannot clip.
-        fused = self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
         adam = torch.optim.Adam(
-            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=self.fused
         )
         return {"optimizer": adam, "lr_scheduler": torch.optim.lr_scheduler.ExponentialLR(adam, settings.lr_decay)}
 
@@ -60,6 +58,12 @@ class VAEModule(pl.LightningModule):
 
     def training_step(self, pixels: Tensor, batch_idx: int) -> Tensor:
         """The loss of uint8 pixels (B, C, H, W)."""
+        loss, means = self.terms_of(pixels)
+        self.log_step(means, means["train/loss"], len(pixels))
+        return loss
+
+    def terms_of(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss (), to be differentiated, of uint8 pixels (B, C, H, W); and what is logged of them, each ()."""
         x = normalise(pixels)
         recon, mu, log_var = self.network(x)
         loss, mse, kl = self.terms(recon, x, mu, log_var)
@@ -67,10 +71,12 @@ class VAEModule(pl.LightningModule):
         if log_var is not None:
             kl = kl.mean()
             means |= {"train/kl": kl, "train/elbo": objective.elbo(mse, kl, self.elbo_sigma, self.values)}
-        detached = {name: value.detach() for name, value in means.items()}
-        self.log_dict(detached, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(x))
-        self.log("train/loss_step", detached["train/loss"], on_step=True, on_epoch=False, batch_size=len(x))
-        return loss
+        return loss, {name: value.detach() for name, value in means.items()}
+
+    def log_step(self, means: dict[str, Tensor], last_loss: Tensor, images: int) -> None:
+        """Log the means over `images` into the epoch's, and the last batch's loss; nothing is read from the device."""
+        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=images)
+        self.log("train/loss_step", last_loss, on_step=True, on_epoch=False, batch_size=images)
 
     def on_validation_epoch_start(self) -> None:
         """Empty sums, and the same posterior noise as in every other validation: curves differ by the model alone."""
@@ -101,6 +107,24 @@ class VAEModule(pl.LightningModule):
     def on_save_checkpoint(self, payload: dict[str, Any]) -> None:
         """Make Lightning's checkpoint one of this project: with its config, format and epochs."""
         checkpoint.stamp(payload, self.config, self.trainer.fit_loop.epoch_progress.current.processed)
+        for group in payload["optimizer_states"][0]["param_groups"]:
+            group |= {"lr": float(group["lr"]), "capturable": False}  # numbers, as every engine reads them
+        for schedule in payload["lr_schedulers"]:
+            schedule["_last_lr"] = [float(lr) for lr in schedule["_last_lr"]]
+
+    def on_load_checkpoint(self, payload: dict[str, Any]) -> None:
+        """Let the run go on with another engine: Lightning counts automatic and manual steps apart."""
+        for group in payload["optimizer_states"][0]["param_groups"]:
+            group["fused"] = self.fused
+        steps = {"ready": payload["global_step"], "completed": payload["global_step"]}
+        loops = payload["loops"]["fit_loop"]
+        loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"] = dict(steps)
+        loops["epoch_loop.manual_optimization.optim_step_progress"]["total"] = dict(steps)
+
+    @property
+    def fused(self) -> bool:
+        """Whether Adam runs as one kernel for all weights; Lightning refuses that under loss scaling."""
+        return self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
 
 
 class ValidationSums:

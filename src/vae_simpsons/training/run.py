@@ -31,9 +31,10 @@ from vae_simpsons.training.callbacks import (
     read_table,
 )
 from vae_simpsons.training.datamodule import ImagesDataModule
+from vae_simpsons.training.engine import Engine, build_module, choose
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import VAEModule
-from vae_simpsons.training.runfolder import RunFolder, cpu_name, create
+from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
@@ -64,19 +65,24 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     quieten_lightning()
     keep_freed_buffers()
     trainer = build_trainer(config, folder, resume)
+    engine = choose(config, trainer.strategy.root_device, trainer.world_size)
+    if engine.name != "graph":  # whose step clips by itself
+        trainer.gradient_clip_val = config.trainer.gradient_clip_val
+    use_precision(config, engine)
     show = print if trainer.is_global_zero else _nothing
     manifest = RunFolder(resume.path.parent).split if resume else None
     dataset = load_dataset(config, trainer.world_size, bar if trainer.is_global_zero else silent, manifest)
     pl.seed_everything(config.seed, verbose=False)
-    module = VAEModule(config).to(memory_format=torch.channels_last)
+    module = build_module(config, engine).to(memory_format=torch.channels_last)
     trainer.callbacks[:0] = [Pictures(folder, dataset)]
     device = device_name(trainer)
     if trainer.is_global_zero:
         create(folder, config, dataset, command, device, trainer.world_size)
-    show(announcement(config, folder, dataset, module, device, trainer.world_size, resume))
+    show(announcement(config, folder, dataset, module, device, engine, trainer.world_size, resume))
     began = time.monotonic()
     try:
-        trainer.fit(module, ImagesDataModule(dataset, config), ckpt_path=str(resume.path) if resume else None)
+        images = ImagesDataModule(dataset, config, chunked=engine.name == "graph")
+        trainer.fit(module, images, ckpt_path=str(resume.path) if resume else None)
     except SystemExit:  # what Lightning makes of Ctrl-C
         saved = f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "No epoch was finished."
         raise KeyboardInterrupt(saved) from None
@@ -120,8 +126,7 @@ def build_trainer(config: Config, folder: RunFolder, resume: checkpoint.Checkpoi
             accelerator=settings.accelerator,
             devices=settings.devices,
             strategy=settings.strategy,
-            precision=settings.precision,
-            gradient_clip_val=settings.gradient_clip_val,
+            precision=settings.precision.replace("tf32", "32-true"),
             log_every_n_steps=settings.log_every_n_steps,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None),
             callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder), EpochProgress(), Interrupt()],
@@ -153,8 +158,16 @@ def check_device(config: Config) -> None:
     count = torch.cuda.device_count() if "cuda" in wanted else 1
     if wanted[-1] != "cpu" and isinstance(config.trainer.devices, int) and config.trainer.devices > count:
         raise VAEError(f"trainer.devices: {config.trainer.devices}, but {count} are here. Give {count}, or auto.")
-    if wanted[-1] == "cpu" and config.trainer.precision == "16-mixed":
-        raise VAEError("trainer.precision: 16-mixed needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
+    precision = config.trainer.precision
+    if wanted[-1] == "cpu" and precision in ("16-mixed", "tf32"):
+        raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
+
+
+def use_precision(config: Config, engine: Engine) -> None:
+    """Tell torch's GPU libraries what 32 bits mean, and whether to search for their fastest convolutions."""
+    tf32 = config.trainer.precision == "tf32"  # torch's own default takes it for convolutions unasked
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = engine.name == "graph"  # shapes never change, and the warm-up pays for it
 
 
 def quieten_lightning() -> None:
@@ -178,6 +191,7 @@ def announcement(
     dataset: Dataset,
     module: VAEModule,
     device: str,
+    engine: Engine,
     processes: int,
     resume: checkpoint.Checkpoint | None,
 ) -> str:
@@ -189,10 +203,12 @@ def announcement(
     drawn = " (drawn by this program)" if config.data.path == TOONS else ""
     lines = {
         "device": device + (f", {processes} processes" if processes > 1 else ""),
+        "engine": f"{engine.name}, {config.trainer.precision} ({engine.why})",
         "images": f"{len(dataset.pack.index.paths):,} in {dataset.source}{drawn}",
         "unreadable": unreadable_line(dataset),
         "split": split_line(config, dataset),
         "packed": f"{dataset.pack.folder} ({in_bytes(dataset.pack.pixels.nbytes)})",
+        "hint": hint(config, device),
         "model": f"{kind}, {shape} -> {config.model.latent_dim} -> {shape}, {parameters:,} parameters",
         "noise": noise_line(config, module) if config.model.variational else None,
         "training": f"{config.trainer.max_epochs} epochs of {steps:,} steps, batch {config.data.batch_size}",
@@ -201,6 +217,13 @@ def announcement(
         "watch": f"tensorboard --logdir {folder.path}",
     }
     return "\n".join(f"{name:>10}  {text}" for name, text in lines.items() if text) + "\n"
+
+
+def hint(config: Config, device: str) -> str | None:
+    """What would train faster on this device; None where nothing is known to."""
+    if device.startswith("cpu") and config.trainer.precision == "32-true" and multiplies_bfloat16():
+        return "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 matrices itself (AMX)"
+    return None
 
 
 def noise_line(config: Config, module: VAEModule) -> str:

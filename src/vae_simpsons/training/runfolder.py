@@ -199,6 +199,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has AMX for bfloat16; without it half precision can be slower than single on a CPU."""
+    return sys.platform == "linux" and "amx_bf16" in Path("/proc/cpuinfo").read_text().split()
+
+
 def _numbered(stem: Path):
     """Names for a second run within the same second."""
     return (stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))
