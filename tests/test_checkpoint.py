@@ -112,3 +112,19 @@ def test_a_save_is_on_the_disk_before_it_takes_the_place_of_the_last(tmp_path, m
         monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (done.append(name), real(*args)))
     checkpoint.write({"a": 1}, tmp_path / "last.ckpt")
     assert done == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kept_checkpoint_stays_when_the_next_is_written(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    last, best = tmp_path / "last.ckpt", tmp_path / "best.ckpt"
+    for epoch in (1, 2):
+        checkpoint.write({"epoch": epoch}, last)
+        checkpoint.keep(last, best)
+    checkpoint.write({"epoch": 3}, last)
+    assert torch.load(best) == {"epoch": 2}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]

@@ -6,6 +6,7 @@ from a stranger can be refused, but cannot run code. Lightning adds what trainin
 
 import os
 import pickle
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,23 @@ def write(payload: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def keep(path: Path, copy: Path) -> None:
+    """Make `copy` the file that is now at `path`, which `write` replaces and never changes: a link where it can be.
+
+    Raises:
+        OSError: it cannot be written; what was at `copy` is still there.
+    """
+    beside = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+    try:
+        try:
+            os.link(path, beside)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, beside)
+        os.replace(beside, copy)
     finally:
         beside.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -167,8 +168,9 @@ def _write_rows(path: Path, strips: Iterable[Tensor], channels: int, height: int
 
 def _scanlines(strip: Tensor) -> bytes:
     """The bytes of the rows of a strip (C, h, w): each a filter byte, 0 for none, and its pixels."""
-    rows = strip.permute(1, 2, 0).flatten(1)  # (h, w * C)
-    return torch.cat([rows.new_zeros(len(rows), 1), rows], dim=1).numpy().tobytes()
+    # In numpy: a second thread that calls torch gets OpenMP threads of its own, and they slow the first one's down.
+    rows = strip.numpy().transpose(1, 2, 0).reshape(strip.shape[1], -1)  # (h, w * C)
+    return np.pad(rows, ((0, 0), (1, 0))).tobytes()
 
 
 def _write_chunk(file, kind: bytes, data: bytes) -> None:

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from conftest import TINY, flags
-from vae_simpsons import sampling
+from vae_simpsons import checkpoint, sampling
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
 from vae_simpsons.config import from_flat, parse_yaml, read_yaml
@@ -20,6 +20,7 @@ from vae_simpsons.training.callbacks import KeepCheckpoints
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import ValidationSums
 from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.writer import Writer
 
 
 def train(out, pictures, *extra: str) -> dict:
@@ -184,23 +185,21 @@ def test_every_epochs_samples_are_decoded_from_the_same_z(pictures, tmp_path, mo
 
 
 def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
-    saved = []
+    folder = RunFolder(tmp_path)
 
     def epoch(keep, number, loss):
-        trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss})
-        trainer.save_checkpoint = lambda path: saved.append(f"{number} {path.name}")
+        trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
+        trainer.save_checkpoint = lambda path: checkpoint.write({"epoch": number}, path)
         keep.on_train_epoch_end(trainer, None)
+        keep.on_train_end()
+        return [torch.load(path)["epoch"] for path in (folder.last, folder.best)]
 
-    keep = KeepCheckpoints(RunFolder(tmp_path))
-    for number, loss in enumerate((3.0, 1.0, 2.0)):
-        epoch(keep, number, loss)
-    resumed = KeepCheckpoints(RunFolder(tmp_path))
-    resumed.load_state_dict(keep.state_dict())
-    epoch(resumed, 3, 1.5)
-    best = [name for name in saved if "best" in name]
-    assert best == ["0 best.ckpt", "1 best.ckpt"] and [n for n in saved if "last" in n] == [
-        f"{i} last.ckpt" for i in range(4)
-    ]
+    with Writer() as writer:
+        keep = KeepCheckpoints(folder, writer)
+        assert [epoch(keep, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[0, 0], [1, 1], [2, 1]]
+        resumed = KeepCheckpoints(folder, writer)
+        resumed.load_state_dict(keep.state_dict())
+        assert epoch(resumed, 3, 1.5) == [3, 1]
 
 
 def test_best_is_the_epoch_with_the_lowest_loss_and_last_is_the_last(pictures, tmp_path):

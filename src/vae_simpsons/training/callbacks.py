@@ -12,16 +12,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vae_simpsons import images, sampling
+from vae_simpsons import checkpoint, images, sampling
 from vae_simpsons.config import to_flat
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.progress import duration
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.writer import Writer
 
 PICTURES = 64  # samples shown, and twice the number of reconstructions
 PICTURES_NROW = 8
@@ -52,8 +55,9 @@ class RunLogger(TensorBoardLogger):
 class Pictures(pl.Callback):
     """After each validation: the same validation images above their reconstructions, and samples from the same z."""
 
-    def __init__(self, folder: RunFolder, dataset: Dataset) -> None:
+    def __init__(self, folder: RunFolder, dataset: Dataset, writer: Writer) -> None:
         self.folder = folder
+        self.writer = writer
         # Spread over the validation images: sorted files begin with one character.
         spread = np.linspace(0, len(dataset.val) - 1, min(PICTURES // 2, len(dataset.val))).round().astype(int)
         self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
@@ -70,9 +74,17 @@ class Pictures(pl.Callback):
             module.logger.experiment.add_histogram("kl_per_dimension", module.kl_per_dimension, trainer.global_step)
 
     def _keep(self, trainer: pl.Trainer, name: str, pixels: Tensor) -> None:
+        path = self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png"
         picture = images.grid(pixels, PICTURES_NROW)
-        images.write_png(self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png", picture)
-        trainer.logger.experiment.add_image(name, picture, trainer.global_step)
+        self.writer.submit(keep_picture, path, picture, trainer.logger.experiment, name, trainer.global_step)
+
+
+def keep_picture(path: Path, picture: Tensor, board: SummaryWriter, name: str, step: int) -> None:
+    """Write a uint8 picture (C, h, w) to `path`, and the same bytes to TensorBoard."""
+    images.write_png(path, picture)
+    channels, height, width = picture.shape
+    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=path.read_bytes())
+    board.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
 
 class MetricsTable(pl.Callback):
@@ -122,8 +134,9 @@ class KeepCheckpoints(pl.Callback):
     files anew when a run folder is moved.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, writer: Writer) -> None:
         self.folder = folder
+        self.writer = writer
         self.best_loss = float("inf")
         self.best_epoch = 0
 
@@ -133,8 +146,15 @@ class KeepCheckpoints(pl.Callback):
         better = loss < self.best_loss
         if better:
             self.best_loss, self.best_epoch = loss, trainer.current_epoch + 1
-            trainer.save_checkpoint(self.folder.best)
         trainer.save_checkpoint(self.folder.last)
+        if better and trainer.is_global_zero:
+            self.writer.submit(checkpoint.keep, self.folder.last, self.folder.best)
+
+    def on_train_end(self, *args: Any) -> None:
+        """Wait for all that is being written, while TensorBoard's file is still open."""
+        self.writer.finish()
+
+    on_exception = on_train_end
 
     def state_dict(self) -> dict[str, float]:
         """What a resumed run must know to tell whether it is better."""

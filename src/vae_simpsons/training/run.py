@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
@@ -35,6 +36,7 @@ from vae_simpsons.training.engine import Engine, build_module, choose
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
+from vae_simpsons.training.writer import Writer
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
@@ -43,9 +45,14 @@ MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer."
 class CheckpointFiles(TorchCheckpointIO):
     """Lightning's checkpoints, written and read by checkpoint.py: whole files, safe loading."""
 
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.writer = writer
+
     def save_checkpoint(self, payload: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `payload` to `path`, which is at every instant a complete file."""
-        checkpoint.write(payload, Path(path))
+        """Have a copy of `payload` written to `path`, which is at every instant a complete file."""
+        copied = apply_to_collection(payload, torch.Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
+        self.writer.submit(checkpoint.write, copied, Path(path))
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """What was written to `path`."""
@@ -64,7 +71,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     """
     quieten_lightning()
     keep_freed_buffers()
-    trainer = build_trainer(config, folder, resume)
+    writer = Writer()
+    trainer = build_trainer(config, folder, resume, writer)
     engine = choose(config, trainer.strategy.root_device, trainer.world_size)
     if engine.name != "graph":  # whose step clips by itself
         trainer.gradient_clip_val = config.trainer.gradient_clip_val
@@ -74,7 +82,7 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     dataset = load_dataset(config, trainer.world_size, bar if trainer.is_global_zero else silent, manifest)
     pl.seed_everything(config.seed, verbose=False)
     module = build_module(config, engine).to(memory_format=torch.channels_last)
-    trainer.callbacks[:0] = [Pictures(folder, dataset)]
+    trainer.callbacks[:0] = [Pictures(folder, dataset, writer)]
     device = device_name(trainer)
     if trainer.is_global_zero:
         create(folder, config, dataset, command, device, trainer.world_size)
@@ -82,7 +90,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     began = time.monotonic()
     try:
         images = ImagesDataModule(dataset, config, chunked=engine.name == "graph")
-        trainer.fit(module, images, ckpt_path=str(resume.path) if resume else None)
+        with writer:
+            trainer.fit(module, images, ckpt_path=str(resume.path) if resume else None)
     except SystemExit:  # what Lightning makes of Ctrl-C
         saved = f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "No epoch was finished."
         raise KeyboardInterrupt(saved) from None
@@ -112,7 +121,9 @@ def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
         )
 
 
-def build_trainer(config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None) -> pl.Trainer:
+def build_trainer(
+    config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None, writer: Writer
+) -> pl.Trainer:
     """Lightning's Trainer as `config` says.
 
     Raises:
@@ -129,8 +140,8 @@ def build_trainer(config: Config, folder: RunFolder, resume: checkpoint.Checkpoi
             precision=settings.precision.replace("tf32", "32-true"),
             log_every_n_steps=settings.log_every_n_steps,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None),
-            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder), EpochProgress(), Interrupt()],
-            plugins=[CheckpointFiles()],
+            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder, writer), EpochProgress(), Interrupt()],
+            plugins=[CheckpointFiles(writer)],
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the batches know their process
