@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
@@ -26,7 +28,6 @@ from torchvision import transforms
 from vae_simpsons.config import Config
 from vae_simpsons.data.folder import find_files
 from vae_simpsons.data.toons import draw, toon
-from vae_simpsons.models import ConvVAE
 from vae_simpsons.objective import vae_loss
 
 BATCH, FRACTION = 64, 0.75
@@ -50,10 +51,38 @@ class Files(Dataset):
             return self.transform(image.convert("RGB"))
 
 
-def published_network() -> ConvVAE:
+class PlainVAE(nn.Module):
+    """The published network as its readers write it down, in torch's own layers."""
+
+    def __init__(self, widths: tuple[int, ...], latent_dim: int, size: int) -> None:
+        super().__init__()
+        side, back = size // 2 ** len(widths), widths[::-1]
+        down = [nn.Conv2d(i, o, 3, 2, 1) for i, o in pairwise((3, *widths))]
+        up = [nn.ConvTranspose2d(i, o, 3, 2, 1, 1) for i, o in pairwise((*back, back[-1]))]
+        self.encoder = nn.Sequential(*(layer for c in down for layer in activated(c)), nn.Flatten())
+        self.mu = nn.Linear(back[0] * side**2, latent_dim)
+        self.log_var = nn.Linear(back[0] * side**2, latent_dim)
+        self.linear = nn.Sequential(nn.Linear(latent_dim, back[0] * side**2), nn.Unflatten(1, (back[0], side, side)))
+        last = (nn.Conv2d(back[-1], 3, 3, 1, 1), nn.Tanh())
+        self.decoder = nn.Sequential(*(layer for c in up for layer in activated(c)), *last)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """recon, mu and log_var of x (B, 3, H, W)."""
+        h = self.encoder(x)
+        mu, log_var = self.mu(h), self.log_var(h)
+        z = mu + torch.randn_like(mu) * torch.exp(0.5 * log_var)
+        return self.decoder(self.linear(z)), mu, log_var
+
+
+def activated(convolution: nn.Module) -> tuple[nn.Module, ...]:
+    """The convolution, BatchNorm and LeakyReLU."""
+    return convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU()
+
+
+def published_network() -> PlainVAE:
     """The default config's, which is the published recipe's."""
     model = Config().model
-    return ConvVAE(3, Config().data.image_size, model.widths, model.latent_dim)
+    return PlainVAE(model.widths, model.latent_dim, Config().data.image_size)
 
 
 def plain_loop(folder: Path, epochs: int, device: str) -> list[float]:

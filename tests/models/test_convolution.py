@@ -4,13 +4,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vae_simpsons.models import ConvVAE
-from vae_simpsons.models.convolution import SMALL_MAP, Double, Halve, overlap, patches_of
+from vae_simpsons.models.convolution import SMALL_MAP, Double, Halve, ToImage, overlap, patches_of
 
 
 def value_and_gradients(layer, convolution, x: Tensor, **settings) -> list[list[Tensor]]:
     """Of the layer, and of torch's own convolution with its weights: the map, and gradients by x, weight and bias."""
     found = []
-    for y in (layer(x), convolution(x, layer.weight, layer.bias, stride=2, padding=1, **settings)):
+    settings = {"stride": 2, "padding": 1} | settings
+    for y in (layer(x), convolution(x, layer.weight, layer.bias, **settings)):
         towards = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=y.dtype)
         found.append([y, *torch.autograd.grad(y, [x, layer.weight, layer.bias], towards)])
     return found
@@ -34,10 +35,22 @@ def test_doubling_is_torchs_transposed_convolution(side, format):
     torch.testing.assert_close(ours, torchs)
 
 
-@pytest.mark.parametrize("layer", [Halve(6, 4), Double(6, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
+def test_an_image_is_torchs_convolution(channels, format):
+    layer = ToImage(5, channels).double().to(memory_format=format)
+    x = torch.randn(2, 5, 6, 4, dtype=torch.float64).to(memory_format=format).requires_grad_()
+    ours, torchs = value_and_gradients(layer, F.conv2d, x, stride=1)
+    torch.testing.assert_close(ours, torchs)
+
+
+@pytest.mark.parametrize("layer", [Halve(6, 4), Double(6, 4), ToImage(6, 3)])
 def test_half_precision_stays_half(layer):
     with torch.autocast("cpu", torch.bfloat16):
-        assert layer(torch.randn(2, 6, 4, 4)).dtype == torch.bfloat16
+        y = layer(torch.randn(2, 6, 4, 4))
+    y.float().square().sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert layer.weight.grad.dtype == torch.float32 and layer.weight.grad.any()
 
 
 def test_small_maps_are_matrix_products_and_large_ones_torchs(monkeypatch):

@@ -1,9 +1,10 @@
-"""The 3x3 convolutions that halve and double a map, and the fast way to compute them on a CPU's small maps.
+"""The 3x3 convolutions of the network, and the fast ways to compute them on a CPU.
 
 A convolution is a matrix product: each output position is a row, its 3x3 patch of the input laid out; the weights are
 the matrix. A transposed convolution is its adjoint: a matrix product, then each patch added to where it lies. torch's
 CPU kernels reach a fifth of the matrix-product rate where a map has few positions and many channels; there the product
-is written out. Both ways are the same sums, in another order.
+is written out. Nor do they like a convolution to three channels, which fill 3 of a register's 16 lanes; there a block
+of 2x2 pixels is one position with 12 channels. All ways are the same sums, in another order.
 
 Source: Chellapilla et al., High Performance Convolutional Neural Networks for Document Processing, 2006 (im2col);
 Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv 1603.07285, Section 4.
@@ -53,6 +54,57 @@ class Double(nn.ConvTranspose2d):
         patches = F.linear(rows, matrix).view(batch, height, width, 3, 3, -1)
         y = Overlap.apply(patches)  # (B, 2H, 2W, out)
         return (y + self.bias.to(y.dtype)).permute(0, 3, 1, 2)
+
+
+class ToImage(nn.Conv2d):
+    """A 3x3 convolution to an image's few channels: (B, in, H, W) -> (B, out, H, W), H and W even."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H, W)."""
+        return Blockwise.apply(x, self.weight, self.bias) if x.device.type == "cpu" else super().forward(x)
+
+
+class Blockwise(torch.autograd.Function):
+    """A 3x3 convolution, padded by 1, computed for blocks of 2x2 pixels: (B, in, H, W) -> (B, out, H, W).
+
+    Of 32 -> 3 channels on 64x64, batch 64, forward and backward: 18.1 ms for 29.5 in float32, 9.9 for 16.2 in bfloat16
+    (2 cores).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The convolution with a 4x4 kernel for each of a block's pixels, its channels then laid out as pixels."""
+        ctx.save_for_backward(x, weight)
+        blocks = F.conv2d(x, four_kernels(weight), bias.repeat_interleave(4), stride=2, padding=1)
+        return F.pixel_shuffle(blocks, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """For x as of a plain convolution, whose registers are filled; for the weights in blocks."""
+        x, weight = ctx.saved_tensors
+        for_x = F.conv_transpose2d(gradient, weight.to(gradient.dtype), padding=1)
+        blocks = F.pixel_unshuffle(gradient, 2)
+        shape = (blocks.shape[1], weight.shape[1], 4, 4)
+        four = torch.nn.grad.conv2d_weight(x.to(gradient.dtype), shape, blocks, stride=2, padding=1)
+        return for_x, one_kernel(four).to(weight.dtype), gradient.sum((0, 2, 3)).to(weight.dtype)
+
+
+def four_kernels(weight: Tensor) -> Tensor:
+    """The kernels (4 * out, in, 4, 4) of a block's pixels: `weight`, (out, in, 3, 3), where each of them needs it."""
+    four = weight.new_zeros(weight.shape[0], 2, 2, weight.shape[1], 4, 4)
+    for i in range(2):
+        for j in range(2):
+            four[:, i, j, :, i : i + 3, j : j + 3] = weight
+    return four.flatten(0, 2)
+
+
+def one_kernel(four: Tensor) -> Tensor:
+    """The adjoint of four_kernels, for gradients: (4 * out, in, 4, 4) -> (out, in, 3, 3)."""
+    four = four.unflatten(0, (-1, 2, 2))
+    return sum(four[:, i, j, :, i : i + 3, j : j + 3] for i in range(2) for j in range(2))
 
 
 class Patches(torch.autograd.Function):

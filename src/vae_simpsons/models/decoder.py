@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vae_simpsons.models.convolution import Double, without_gradient
+from vae_simpsons.models.convolution import Double, ToImage, without_gradient
 
 
 class Decoder(nn.Module):
@@ -24,7 +24,7 @@ class Decoder(nn.Module):
         self.linear = nn.Linear(latent_dim, back[0] * side**2)
         self.unflatten = nn.Unflatten(1, (back[0], side, side))
         self.stages = nn.Sequential(*(upsample(i, o) for i, o in zip(back, [*back[1:], back[-1]], strict=True)))
-        self.to_image = nn.Sequential(nn.Conv2d(back[-1], channels, kernel_size=3, padding=1), nn.Tanh())
+        self.to_image = nn.Sequential(ToImage(back[-1], channels), nn.Tanh())
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, latent_dim) -> (B, C, H, W)."""

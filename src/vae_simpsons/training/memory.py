@@ -4,8 +4,8 @@ import ctypes
 import sys
 
 # <malloc.h>
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-_GIB = 2**30
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_NEVER, _NONE, _PAD_BYTES = -1, 0, 2**28
 
 
 def keep_freed_buffers() -> bool:
@@ -20,4 +20,5 @@ def keep_freed_buffers() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    return all([mallopt(_M_MMAP_THRESHOLD, _GIB), mallopt(_M_TRIM_THRESHOLD, _GIB), mallopt(_M_TOP_PAD, _GIB // 4)])
+    # No size at which a buffer is a map of its own: at batch 4,096 the largest has 2 GB.
+    return all([mallopt(_M_MMAP_MAX, _NONE), mallopt(_M_TRIM_THRESHOLD, _NEVER), mallopt(_M_TOP_PAD, _PAD_BYTES)])
