@@ -111,7 +111,7 @@ def test_a_save_is_on_the_disk_before_it_takes_the_place_of_the_last(tmp_path, m
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (done.append(name), real(*args)))
     checkpoint.write({"a": 1}, tmp_path / "last.ckpt")
-    assert done == ["fsync", "replace"]
+    assert done == ["fsync", "replace", "fsync"], "the file, then its name"
 
 
 @pytest.mark.parametrize("links", [True, False])

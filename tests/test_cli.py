@@ -296,7 +296,7 @@ def test_ctrl_c_says_how_to_go_on(pictures):
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert err == "vae: interrupted. Go on with: vae train --resume run\n"
+    assert err == "vae: stopped by SIGINT, and saved. Go on with: vae train --resume run\n"
 
 
 def test_the_readmes_commands_are_understood():

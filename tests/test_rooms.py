@@ -18,7 +18,7 @@ LEVELS = [
     {"models"},
     {"objective"},
     {"config"},
-    {"errors", "progress", "__init__"},
+    {"errors", "files", "progress", "__init__"},
 ]
 APART = [("data", "models"), ("models", "data"), ("images", "data"), ("data", "checkpoint"), ("cli", "api")]
 LIGHTNING = {"training"}

@@ -4,6 +4,7 @@ A checkpoint is a dict of tensors, numbers and text, and is read with `weights_o
 from a stranger can be refused, but cannot run code. Lightning adds what training needs to go on.
 """
 
+import io
 import os
 import pickle
 import shutil
@@ -16,10 +17,11 @@ import torch
 
 from vae_simpsons.config import Config, from_flat, parse_yaml, to_yaml
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.files import replacing, sync_folder
 from vae_simpsons.models import ConvVAE
 
 FORMAT = "vae-simpsons"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1, from before epochs could be interrupted, is read as well
 NETWORK = "network."  # what Lightning puts before the name of each weight: the attribute that holds the network
 
 
@@ -35,6 +37,11 @@ class Checkpoint:
     def epochs(self) -> int:
         """How many epochs had been trained when it was written."""
         return int(self.payload["epochs_done"])
+
+    @property
+    def interrupted_steps(self) -> int:
+        """How many steps of the epoch after those had been trained; 0 at the end of one."""
+        return self.payload["interrupted"]["steps"] if self.payload["interrupted"] else 0
 
 
 def stamp(payload: dict[str, Any], config: Config, epochs_done: int) -> None:
@@ -53,16 +60,13 @@ def write(payload: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: it cannot be written; what was at `path` is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            torch.save(payload, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    whole = io.BytesIO()
+    torch.save(payload, whole)  # straight to a file, torch would make a RuntimeError of a full disk
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(whole.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
 
 
 def keep(path: Path, copy: Path) -> None:
@@ -71,15 +75,12 @@ def keep(path: Path, copy: Path) -> None:
     Raises:
         OSError: it cannot be written; what was at `copy` is still there.
     """
-    beside = copy.with_name(f".{copy.name}.{os.getpid()}.part")
-    try:
+    with replacing(copy) as beside:
         try:
             os.link(path, beside)
         except OSError:  # a file system without links
             shutil.copyfile(path, beside)
-        os.replace(beside, copy)
-    finally:
-        beside.unlink(missing_ok=True)
+    sync_folder(copy.parent)
 
 
 def read(path: Path, setting: str = "--ckpt") -> Checkpoint:
@@ -93,7 +94,9 @@ def read(path: Path, setting: str = "--ckpt") -> Checkpoint:
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise VAEError(f"{setting}: {path} is not a checkpoint of this project. Give the last.ckpt of a run.")
     version = payload.get("format_version")
-    if version != FORMAT_VERSION:
+    if version == 1:
+        payload["interrupted"] = None
+    elif version != FORMAT_VERSION:
         raise VAEError(
             f"{setting}: {path} has format version {version!r}, and this program reads {FORMAT_VERSION}. "
             "Use the version of vae-simpsons that wrote it."

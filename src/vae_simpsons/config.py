@@ -119,6 +119,9 @@ class Trainer:
     )
     gradient_clip_val: float | None = setting(None, "largest norm of the gradient; null: no clipping", above=0)
     log_every_n_steps: int = setting(50, "steps between two points of train/loss_step", low=1)
+    save_every_minutes: float = setting(
+        5.0, "minutes of training after which last.ckpt is saved in the middle of an epoch too", low=0
+    )
 
 
 @dataclass(frozen=True)

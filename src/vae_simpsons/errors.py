@@ -8,9 +8,21 @@ class VAEError(Exception):
     A fault of ours is never a VAEError: it keeps its traceback.
     """
 
+    status = 1  # that the command line exits with
+
 
 class UsageError(VAEError):
     """A command line that cannot be understood; exits with 2."""
+
+    status = 2
+
+
+class Interrupted(VAEError):
+    """A run that a signal has ended in good order; exits with 128 and the signal's number, as shells count."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def one_line(text: object) -> str:

@@ -1,6 +1,5 @@
 """Tensors -> PNG: the one pair that maps pixels to [-1, 1] and back, grids, and the files."""
 
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.files import replacing
 
 PADDING = 2  # pixels of white around each image of a grid
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -151,19 +151,14 @@ def _write_rows(path: Path, strips: Iterable[Tensor], channels: int, height: int
     Source: PNG specification, ISO/IEC 15948, sections 5 and 11.
     """
     colour = {1: 0, 3: 2}[channels]  # greyscale, truecolour
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(PNG_SIGNATURE)
-            _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
-            packer = zlib.compressobj(6)
-            for strip in strips:
-                _write_chunk(file, b"IDAT", packer.compress(_scanlines(strip)))
-            _write_chunk(file, b"IDAT", packer.flush())
-            _write_chunk(file, b"IEND", b"")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(PNG_SIGNATURE)
+        _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
+        packer = zlib.compressobj(6)
+        for strip in strips:
+            _write_chunk(file, b"IDAT", packer.compress(_scanlines(strip)))
+        _write_chunk(file, b"IDAT", packer.flush())
+        _write_chunk(file, b"IEND", b"")
 
 
 def _scanlines(strip: Tensor) -> bytes:

@@ -11,16 +11,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from conftest import TINY, flags
-from vae_simpsons import checkpoint, sampling
+from vae_simpsons import sampling
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
 from vae_simpsons.config import from_flat, parse_yaml, read_yaml
 from vae_simpsons.objective import elbo, implied_sigma
-from vae_simpsons.training.callbacks import KeepCheckpoints
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import ValidationSums
 from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.writer import Writer
+from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
+from vae_simpsons.training.writer import Attempts, Writer
 
 
 def train(out, pictures, *extra: str) -> dict:
@@ -189,15 +189,23 @@ def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
 
     def epoch(keep, number, loss):
         trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
-        trainer.save_checkpoint = lambda path: checkpoint.write({"epoch": number}, path)
+        trainer.logger = SimpleNamespace(flush=lambda: None)
+
+        def save(path):
+            payload = {"epoch": number}
+            keep.on_save_checkpoint(trainer, None, payload)
+            files.save_checkpoint(payload, path)
+
+        trainer.save_checkpoint = save
         keep.on_train_epoch_end(trainer, None)
         keep.on_train_end()
         return [torch.load(path)["epoch"] for path in (folder.last, folder.best)]
 
     with Writer() as writer:
-        keep = KeepCheckpoints(folder, writer)
+        files = CheckpointFiles(folder, writer, Attempts())
+        keep = KeepCheckpoints(folder, writer, every_minutes=5)
         assert [epoch(keep, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[0, 0], [1, 1], [2, 1]]
-        resumed = KeepCheckpoints(folder, writer)
+        resumed = KeepCheckpoints(folder, writer, every_minutes=5)
         resumed.load_state_dict(keep.state_dict())
         assert epoch(resumed, 3, 1.5) == [3, 1]
 

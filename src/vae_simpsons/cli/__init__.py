@@ -10,7 +10,7 @@ from vae_simpsons.cli.data import data
 from vae_simpsons.cli.parsing import Parser
 from vae_simpsons.cli.sample import sample
 from vae_simpsons.cli.train import train
-from vae_simpsons.errors import UsageError, VAEError, one_line
+from vae_simpsons.errors import VAEError, one_line
 
 DESCRIPTION = "Train a variational autoencoder on a folder of pictures, watch it learn, and sample from it."
 EXAMPLES = """examples:
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(list(sys.argv[1:] if argv is None else argv))
     except VAEError as e:
         print(f"vae: {one_line(e)}", file=sys.stderr)
-        return 2 if isinstance(e, UsageError) else 1
+        return e.status
     except KeyboardInterrupt as e:
         print(f"vae: interrupted. {one_line(e)}", file=sys.stderr)
         return 130

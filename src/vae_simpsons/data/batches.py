@@ -40,7 +40,7 @@ class TrainBatches:
         return len(self.indices) // self.world // self.batch_size
 
     def __len__(self) -> int:
-        return self.steps if self.chunk_ends is None else len(self.chunk_ends)
+        return self.steps - self.first_step if self.chunk_ends is None else len(self.chunk_ends)
 
     def __iter__(self) -> Iterator[Tensor]:
         """uint8 batches (batch_size, C, H, W), where `pixels` is; or chunks of k, (k, batch_size, C, H, W)."""

@@ -1,10 +1,10 @@
-"""What happens around the steps: pictures, the table of figures, checkpoints, progress."""
+"""What happens around the steps: pictures, curves, the table of figures, progress."""
 
 import csv
-import signal
+import io
 import sys
-import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,25 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vae_simpsons import checkpoint, images, sampling
+from vae_simpsons import images, sampling
 from vae_simpsons.config import to_flat
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.files import replacing
 from vae_simpsons.progress import duration
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.writer import Writer
+from vae_simpsons.training.writer import Attempts, Writer
 
 PICTURES = 64  # samples shown, and twice the number of reconstructions
 PICTURES_NROW = 8
+CURVES = "TensorBoard's curves"  # what is said to fail when the events file cannot be written
 PICTURES_SEED = 0  # of the z that every epoch's samples are decoded from
 
 FIGURES = (
@@ -43,10 +46,24 @@ class RunLogger(TensorBoardLogger):
     Args:
         folder: the run's.
         purge_step: a resumed run's first step; what an interrupted epoch logged from there on is not shown.
+        attempt: what writes, and says so where it cannot.
     """
 
-    def __init__(self, folder: RunFolder, purge_step: int | None) -> None:
+    def __init__(self, folder: RunFolder, purge_step: int | None, attempt: Attempts) -> None:
         super().__init__(folder.path, name="", version="", default_hp_metric=False, purge_step=purge_step)
+        self.attempt = attempt
+        if any(folder.path.glob(f"events.out.tfevents.{int(time.time())}.*")):
+            time.sleep(1)  # files are read in the order of their names, which tell seconds apart and no less
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a point to each curve."""
+        self.attempt(CURVES, super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def flush(self) -> None:
+        """Hand all that was logged to the system."""
+        self.attempt(CURVES, self.experiment.flush)
 
     def save(self) -> None:
         """Nothing: Lightning's would write a second, lesser config file beside config.yaml."""
@@ -55,9 +72,10 @@ class RunLogger(TensorBoardLogger):
 class Pictures(pl.Callback):
     """After each validation: the same validation images above their reconstructions, and samples from the same z."""
 
-    def __init__(self, folder: RunFolder, dataset: Dataset, writer: Writer) -> None:
+    def __init__(self, folder: RunFolder, dataset: Dataset, writer: Writer, attempt: Attempts) -> None:
         self.folder = folder
         self.writer = writer
+        self.attempt = attempt
         # Spread over the validation images: sorted files begin with one character.
         spread = np.linspace(0, len(dataset.val) - 1, min(PICTURES // 2, len(dataset.val))).round().astype(int)
         self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
@@ -71,12 +89,14 @@ class Pictures(pl.Callback):
         if module.network.variational:
             drawn = torch.cat(list(sampling.sample(module.network, PICTURES, PICTURES_SEED)))
             self._keep(trainer, "samples", images.denormalise(drawn))
-            module.logger.experiment.add_histogram("kl_per_dimension", module.kl_per_dimension, trainer.global_step)
+            board = trainer.logger.experiment
+            self.attempt(CURVES, board.add_histogram, "kl_per_dimension", module.kl_per_dimension, last_step(trainer))
 
     def _keep(self, trainer: pl.Trainer, name: str, pixels: Tensor) -> None:
         path = self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png"
         picture = images.grid(pixels, PICTURES_NROW)
-        self.writer.submit(keep_picture, path, picture, trainer.logger.experiment, name, trainer.global_step)
+        board = trainer.logger.experiment
+        self.writer.submit(self.attempt, str(path), keep_picture, path, picture, board, name, last_step(trainer))
 
 
 def keep_picture(path: Path, picture: Tensor, board: SummaryWriter, name: str, step: int) -> None:
@@ -88,119 +108,53 @@ def keep_picture(path: Path, picture: Tensor, board: SummaryWriter, name: str, s
 
 
 class MetricsTable(pl.Callback):
-    """metrics.csv: a row of figures after each epoch; the last beside the settings in TensorBoard's HPARAMS tab."""
+    """The figures of each epoch: a row of metrics.csv, a point of each curve; the last in TensorBoard's HPARAMS tab."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, attempt: Attempts) -> None:
         self.path = path
+        self.attempt = attempt
+        self.rows: list[dict[str, Any]] = []
         self.started = 0.0
+        self.before_s = 0.0  # what the epoch had taken when it was interrupted
 
     def on_train_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Drop the rows of epochs that will be trained again."""
         if trainer.is_global_zero and self.path.exists():
-            rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
-            self._write(rows)
+            self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
+            self.attempt(str(self.path), write_table, self.path, self.rows)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Note the time."""
-        self.started = time.monotonic()
+        self.started = time.monotonic() - self.before_s
+        self.before_s = 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Add the epoch's row."""
+        """Add the epoch's row and points."""
         if not trainer.is_global_zero:
             return
-        figures = {name: f"{value:.8g}" for name, value in figures_of(trainer).items()}
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step} | figures
-        row["time_s"] = f"{time.monotonic() - self.started:.3f}"
-        self._write([*(read_table(self.path) if self.path.exists() else []), row])
+        figures = figures_of(trainer)
+        # Here, and not by Lightning after all callbacks: a run killed once its checkpoint is saved would miss a point.
+        trainer.logger.log_metrics(figures, step=last_step(trainer))
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        row |= {name: f"{value:.8g}" for name, value in figures.items()}
+        self.rows.append(row | {"time_s": f"{time.monotonic() - self.started:.3f}"})
+        self.attempt(str(self.path), write_table, self.path, self.rows)
 
     def on_train_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Log the settings with the final figures."""
         if not trainer.is_global_zero:
             return
         settings = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in to_flat(module.config).items()}
-        trainer.logger.log_hyperparams(settings, {f"final/{name}": v for name, v in figures_of(trainer).items()})
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch", "step"])
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-class KeepCheckpoints(pl.Callback):
-    """last.ckpt after each epoch, and best.ckpt when val/loss is the lowest yet.
-
-    Lightning's own ModelCheckpoint leaves last.ckpt at the best epoch when one that followed was worse, and names
-    files anew when a run folder is moved.
-    """
-
-    def __init__(self, folder: RunFolder, writer: Writer) -> None:
-        self.folder = folder
-        self.writer = writer
-        self.best_loss = float("inf")
-        self.best_epoch = 0
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Save; every process takes part, one writes."""
-        loss = float(trainer.callback_metrics["val/loss"])
-        better = loss < self.best_loss
-        if better:
-            self.best_loss, self.best_epoch = loss, trainer.current_epoch + 1
-        trainer.save_checkpoint(self.folder.last)
-        if better and trainer.is_global_zero:
-            self.writer.submit(checkpoint.keep, self.folder.last, self.folder.best)
-
-    def on_train_end(self, *args: Any) -> None:
-        """Wait for all that is being written, while TensorBoard's file is still open."""
-        self.writer.finish()
-
-    on_exception = on_train_end
+        final = {f"final/{name}": value for name, value in figures_of(trainer).items()}
+        self.attempt(CURVES, trainer.logger.log_hyperparams, settings, final)
 
     def state_dict(self) -> dict[str, float]:
-        """What a resumed run must know to tell whether it is better."""
-        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        """How long the epoch has taken so far."""
+        return {"epoch_s": time.monotonic() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from there."""
-        self.best_loss, self.best_epoch = state_dict["best_loss"], int(state_dict["best_epoch"])
-
-
-class Interrupt(pl.Callback):
-    """Ctrl-C stops after the batch that is being trained; a second one stops at once.
-
-    An exception in the midst of things can leave a lock held that TensorBoard's writer then waits for for ever.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.before: Any = None
-
-    def on_train_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Listen."""
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            self.before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, *args: Any) -> None:
-        self.asked = True
-        self._hand_back()
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """A safe place to stop."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    on_validation_batch_end = on_train_batch_end
-
-    def on_train_end(self, *args: Any) -> None:
-        """Listen no more."""
-        self._hand_back()
-
-    on_exception = on_train_end
-
-    def _hand_back(self) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-            self.before = None
+        """Go on from there, unless the epoch was whole."""
+        self.before_s = state_dict["epoch_s"]
 
 
 class EpochProgress(pl.Callback):
@@ -263,3 +217,22 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a metrics.csv."""
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `rows` as a metrics.csv, which is at every instant a complete file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch", "step"])
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as beside:
+        beside.write_bytes(text.getvalue().encode())
+
+
+def last_step(trainer: pl.Trainer) -> int:
+    """The number of the last step that was trained, counted from 0, as Lightning counts the points of its curves."""
+    return trainer.global_step - 1

@@ -18,13 +18,15 @@ class ImagesDataModule(pl.LightningDataModule):
 
     Args:
         chunked: serve training batches in chunks (k, B, C, H, W), as GraphModule takes them.
+        first_step: where the first epoch that is asked for begins; more than 0 goes on in the middle of it.
     """
 
-    def __init__(self, dataset: Dataset, config: Config, chunked: bool = False) -> None:
+    def __init__(self, dataset: Dataset, config: Config, chunked: bool = False, first_step: int = 0) -> None:
         super().__init__()
         self.dataset = dataset
         self.config = config
         self.chunked = chunked
+        self.first_step = first_step
         self.pixels = dataset.pack.pixels
 
     def setup(self, stage: str) -> None:
@@ -52,16 +54,19 @@ class ImagesDataModule(pl.LightningDataModule):
             horizontal_flip=self.config.data.horizontal_flip,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
+            first_step=self.first_step,
         )
         if self.chunked:
             batches = replace(batches, chunk_ends=self.chunk_ends(batches.steps))
+        self.first_step = 0
         return self.ahead(batches)
 
     def chunk_ends(self, steps: int) -> list[int]:
         """The steps, of an epoch's `steps`, after which a chunk ends."""
         most = chunk_steps(self.pixels.shape[1:], self.config.data.batch_size)
-        trainer = self.trainer
-        return chunk_ends(steps, trainer.global_step, trainer.log_every_n_steps, most, trainer.max_steps)
+        trainer, first = self.trainer, self.first_step
+        ends = chunk_ends(steps - first, trainer.global_step, trainer.log_every_n_steps, most, trainer.max_steps)
+        return [first + end for end in ends]
 
     def val_dataloader(self) -> EvalBatches | CopiedAhead:
         """This process's share of the validation images."""

@@ -123,12 +123,10 @@ class GraphModule(VAEModule):
         """Train on uint8 pixels (k, B, C, H, W), a step for each of the k batches."""
         if self.replay is None:
             self.prepare(chunk[0])
-        self.totals.zero_()
         for pixels in chunk:
             self.pixels.copy_(pixels)
             self.replay()
-        means = dict(zip(self.names, self.totals / len(chunk), strict=True))
-        self.log_step(means, self.last_loss, len(chunk) * len(self.pixels))
+        self.after_steps(self.last_loss, len(chunk))
         count_steps(self.trainer, len(chunk))
         if self.trainer.is_last_batch:
             self.lr_schedulers().step()
@@ -145,24 +143,21 @@ class GraphModule(VAEModule):
         self.pixels = torch.empty_like(pixels)
         self.pixels.copy_(pixels)
         self.last_loss = torch.zeros((), device=self.device)
-        with unchanged(self.network, self.adam):
-            self.names = list(self.terms_of(self.pixels)[1])
-            self.totals = torch.zeros(len(self.names), device=self.device)
-            with beside(self.device):
-                for _ in range(WARM_UP_STEPS):
-                    self.step()
+        with unchanged(self, self.adam), beside(self.device):
+            for _ in range(WARM_UP_STEPS):
+                self.step()
         self.replay = self.capture(self.step)
 
     def step(self) -> None:
         """One optimizer step on `pixels`; adds its figures to `totals`."""
         self.adam.zero_grad(set_to_none=True)
-        loss, means = self.terms_of(self.pixels)
+        loss, figures = self.terms_of(self.pixels)
         loss.backward()
         if self.config.trainer.gradient_clip_val is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.trainer.gradient_clip_val)
         self.adam.step()
-        self.totals += torch.stack(list(means.values()))
-        self.last_loss.copy_(loss.detach())
+        self.totals += figures
+        self.last_loss.copy_(figures[0])
 
 
 def count_steps(trainer: pl.Trainer, steps: int) -> None:
@@ -189,9 +184,9 @@ def beside(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(network: nn.Module, adam: torch.optim.Optimizer) -> Iterator[None]:
-    """Afterwards weights, BatchNorm's statistics, Adam's state and the random numbers are, in place, what they were."""
-    weights = [*network.parameters(), *network.buffers()]
+def unchanged(module: nn.Module, adam: torch.optim.Optimizer) -> Iterator[None]:
+    """Afterwards weights, statistics, sums, Adam's state and the random numbers are, in place, what they were."""
+    weights = [*module.parameters(), *module.buffers()]
     weights_before = [w.detach().clone() for w in weights]
     state_before = {p: {k: v.clone() for k, v in state.items()} for p, state in adam.state.items()}
     device = weights[0].device

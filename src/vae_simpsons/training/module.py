@@ -1,5 +1,6 @@
 """The LightningModule: what a step of training and of validation computes, and what is logged of it."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from vae_simpsons import checkpoint, objective
 from vae_simpsons.config import Config
 from vae_simpsons.images import normalise
 
+TRAIN_FIGURES = ("train/loss", "train/mse", "train/kl", "train/elbo")
 ACTIVE_VARIANCE = 0.01  # a latent unit is active where Var_x(E[z|x]) >= 0.01 (Burda et al., arXiv 1509.00519, Sec. 5.2)
 
 
@@ -25,6 +27,8 @@ class VAEModule(pl.LightningModule):
         kl_weight: beta * kld_weight.
         elbo_sigma: pixel noise of the ELBO that is logged.
         kl_per_dimension: nats of each latent dimension over the last validation, (latent_dim,).
+        steps_done: how many steps of the current epoch are behind.
+        totals: the sums over them of what TRAIN_FIGURES names.
     """
 
     def __init__(self, config: Config) -> None:
@@ -35,6 +39,10 @@ class VAEModule(pl.LightningModule):
         self.kl_weight = config.objective.beta * config.objective.kld_weight
         self.elbo_sigma = objective.implied_sigma(config.objective.kld_weight, self.values)
         self.kl_per_dimension: Tensor | None = None
+        self.train_figures = TRAIN_FIGURES if config.model.variational else TRAIN_FIGURES[:2]
+        self.steps_done = 0
+        self.register_buffer("totals", torch.zeros(len(self.train_figures)), persistent=False)
+        self.interrupted: dict[str, Any] | None = None  # what a checkpoint says of the epoch that it was taken in
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam, its learning rate multiplied by lr_decay after each epoch."""
@@ -51,32 +59,43 @@ class VAEModule(pl.LightningModule):
         return objective.vae_loss(recon, x, mu, log_var, self.kl_weight)
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch's noise by epoch and process, so that a resumed run draws what an uninterrupted one would."""
+        """Seed the epoch's noise by epoch and process; go on where an interrupted epoch was."""
         stream = np.random.SeedSequence([self.config.seed, self.current_epoch, self.global_rank])
         torch.manual_seed(int(stream.generate_state(1, np.uint64)[0]))
-        self.log("lr", self.optimizers().param_groups[0]["lr"], on_step=False, on_epoch=True)
+        self.steps_done = 0
+        self.totals.zero_()
+        if self.interrupted is not None:
+            self.steps_done = self.interrupted["steps"]
+            self.totals.copy_(self.interrupted["totals"])
+            set_random_state(self.interrupted["random"][self.global_rank], self.device)
+            self.interrupted = None
+        self.log("lr", self.optimizers().param_groups[0]["lr"], on_step=False, on_epoch=True, logger=False)
 
     def training_step(self, pixels: Tensor, batch_idx: int) -> Tensor:
         """The loss of uint8 pixels (B, C, H, W)."""
-        loss, means = self.terms_of(pixels)
-        self.log_step(means, means["train/loss"], len(pixels))
+        loss, figures = self.terms_of(pixels)
+        self.totals += figures
+        self.after_steps(figures[0], 1)
         return loss
 
-    def terms_of(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss (), to be differentiated, of uint8 pixels (B, C, H, W); and what is logged of them, each ()."""
+    def terms_of(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss (), to be differentiated, of uint8 pixels (B, C, H, W); and the batch's train_figures."""
         x = normalise(pixels)
         recon, mu, log_var = self.network(x)
         loss, mse, kl = self.terms(recon, x, mu, log_var)
-        means = {"train/loss": loss, "train/mse": mse}
+        figures = [loss, mse]
         if log_var is not None:
             kl = kl.mean()
-            means |= {"train/kl": kl, "train/elbo": objective.elbo(mse, kl, self.elbo_sigma, self.values)}
-        return loss, {name: value.detach() for name, value in means.items()}
+            figures += [kl, objective.elbo(mse, kl, self.elbo_sigma, self.values)]
+        return loss, torch.stack(figures).detach()
 
-    def log_step(self, means: dict[str, Tensor], last_loss: Tensor, images: int) -> None:
-        """Log the means over `images` into the epoch's, and the last batch's loss; nothing is read from the device."""
-        self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=images)
-        self.log("train/loss_step", last_loss, on_step=True, on_epoch=False, batch_size=images)
+    def after_steps(self, last_loss: Tensor, steps: int) -> None:
+        """Count `steps` and log the last one's loss, and at the epoch's end the means; the device is not waited for."""
+        self.steps_done += steps
+        self.log("train/loss_step", last_loss, on_step=True, on_epoch=False, batch_size=1)
+        if self.trainer.is_last_batch:
+            means = dict(zip(self.train_figures, self.totals / self.steps_done, strict=True))
+            self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=1, logger=False)
 
     def on_validation_epoch_start(self) -> None:
         """Empty sums, and the same posterior noise as in every other validation: curves differ by the model alone."""
@@ -102,29 +121,67 @@ class VAEModule(pl.LightningModule):
                 "sigma/implied": objective.implied_sigma(self.kl_weight, self.values),
             }
             self.kl_per_dimension = kl_per_dimension
-        self.log_dict({name: float(value) for name, value in logged.items()})
+        self.log_dict({name: float(value) for name, value in logged.items()}, logger=False)
 
     def on_save_checkpoint(self, payload: dict[str, Any]) -> None:
-        """Make Lightning's checkpoint one of this project: with its config, format and epochs."""
-        checkpoint.stamp(payload, self.config, self.trainer.fit_loop.epoch_progress.current.processed)
+        """Make Lightning's checkpoint one of this project: with its config, format and place in the run."""
+        epochs = self.trainer.fit_loop.epoch_progress.current.processed
+        checkpoint.stamp(payload, self.config, epochs)
+        whole = self.steps_done >= self.trainer.datamodule.steps_per_epoch
+        payload["interrupted"] = None if whole else self.place_in_epoch()
+        payload["loops"] = {"fit_loop": loops_after(payload["loops"]["fit_loop"], epochs, payload["global_step"])}
         for group in payload["optimizer_states"][0]["param_groups"]:
             group |= {"lr": float(group["lr"]), "capturable": False}  # numbers, as every engine reads them
         for schedule in payload["lr_schedulers"]:
             schedule["_last_lr"] = [float(lr) for lr in schedule["_last_lr"]]
 
+    def place_in_epoch(self) -> dict[str, Any]:
+        """What a run needs to go on in the middle of an epoch; its order of images follows from seed and epoch."""
+        state = random_state(self.device)
+        if self.trainer.world_size > 1:
+            states = self.all_gather(state.to(self.device)).cpu()
+            totals = self.trainer.strategy.reduce(self.totals, reduce_op="mean")
+        else:
+            states, totals = state[None], self.totals
+        return {"steps": self.steps_done, "totals": totals, "random": states}
+
     def on_load_checkpoint(self, payload: dict[str, Any]) -> None:
-        """Let the run go on with another engine: Lightning counts automatic and manual steps apart."""
+        """Take up the place in the epoch; and let the run go on with another engine."""
+        self.interrupted = payload["interrupted"]
         for group in payload["optimizer_states"][0]["param_groups"]:
             group["fused"] = self.fused
-        steps = {"ready": payload["global_step"], "completed": payload["global_step"]}
-        loops = payload["loops"]["fit_loop"]
-        loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"] = dict(steps)
-        loops["epoch_loop.manual_optimization.optim_step_progress"]["total"] = dict(steps)
 
     @property
     def fused(self) -> bool:
         """Whether Adam runs as one kernel for all weights; Lightning refuses that under loss scaling."""
         return self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
+
+
+def loops_after(fit_loop: dict[str, Any], epochs: int, steps: int) -> dict[str, Any]:
+    """The state of Lightning's `fit_loop` as it is between epochs, after `epochs` of them and `steps` optimizer steps.
+
+    The batches of an interrupted epoch that are left are an epoch of their own to Lightning. It counts the steps of
+    automatic and of manual optimization apart; a run may go on with either.
+    """
+    counted = dict.fromkeys(("ready", "started", "processed", "completed"), epochs)
+    stepped = {"ready": steps, "completed": steps}
+    fit_loop = copy.deepcopy(fit_loop)
+    fit_loop["epoch_progress"] = {"total": counted, "current": dict(counted)}
+    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
+    fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"] = dict(stepped)
+    fit_loop["epoch_loop.manual_optimization.optim_step_progress"]["total"] = dict(stepped)
+    return fit_loop
+
+
+def random_state(device: torch.device) -> Tensor:
+    """The state of the generator that `device` draws from, uint8 (n,)."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def set_random_state(state: Tensor, device: torch.device) -> None:
+    """Go on drawing from `state`; of another kind of device it says nothing, and the epoch's seed stands."""
+    if state.shape == random_state(device).shape:
+        torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)
 
 
 class ValidationSums:

@@ -5,27 +5,21 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_utilities.core.apply_func import apply_to_collection
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons import checkpoint, sampling
 from vae_simpsons.config import TOONS, Config, to_flat
 from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.objective import implied_sigma
 from vae_simpsons.progress import bar, duration, silent
 from vae_simpsons.training.callbacks import (
     FIGURES,
     EpochProgress,
-    Interrupt,
-    KeepCheckpoints,
     MetricsTable,
     Pictures,
     RunLogger,
@@ -36,27 +30,12 @@ from vae_simpsons.training.engine import Engine, build_module, choose
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
-from vae_simpsons.training.writer import Writer
+from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
+from vae_simpsons.training.stopping import StopOnSignal, Stopped
+from vae_simpsons.training.writer import Attempts, Writer
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
-
-
-class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's checkpoints, written and read by checkpoint.py: whole files, safe loading."""
-
-    def __init__(self, writer: Writer) -> None:
-        super().__init__()
-        self.writer = writer
-
-    def save_checkpoint(self, payload: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Have a copy of `payload` written to `path`, which is at every instant a complete file."""
-        copied = apply_to_collection(payload, torch.Tensor, lambda tensor: tensor.detach().to("cpu", copy=True))
-        self.writer.submit(checkpoint.write, copied, Path(path))
-
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        """What was written to `path`."""
-        return checkpoint.read(Path(path), setting="--resume").payload
 
 
 def train(config: Config, folder: RunFolder, command: Sequence[str], resume: checkpoint.Checkpoint | None) -> None:
@@ -71,8 +50,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     """
     quieten_lightning()
     keep_freed_buffers()
-    writer = Writer()
-    trainer = build_trainer(config, folder, resume, writer)
+    writer, attempt = Writer(), Attempts()
+    trainer = build_trainer(config, folder, resume, writer, attempt)
     engine = choose(config, trainer.strategy.root_device, trainer.world_size)
     if engine.name != "graph":  # whose step clips by itself
         trainer.gradient_clip_val = config.trainer.gradient_clip_val
@@ -82,21 +61,33 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     dataset = load_dataset(config, trainer.world_size, bar if trainer.is_global_zero else silent, manifest)
     pl.seed_everything(config.seed, verbose=False)
     module = build_module(config, engine).to(memory_format=torch.channels_last)
-    trainer.callbacks[:0] = [Pictures(folder, dataset, writer)]
+    trainer.callbacks[:0] = [Pictures(folder, dataset, writer, attempt)]
     device = device_name(trainer)
     if trainer.is_global_zero:
         create(folder, config, dataset, command, device, trainer.world_size)
     show(announcement(config, folder, dataset, module, device, engine, trainer.world_size, resume))
     began = time.monotonic()
     try:
-        images = ImagesDataModule(dataset, config, chunked=engine.name == "graph")
+        first_step = resume.interrupted_steps if resume else 0
+        images = ImagesDataModule(dataset, config, engine.name == "graph", first_step)
         with writer:
             trainer.fit(module, images, ckpt_path=str(resume.path) if resume else None)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        saved = f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "No epoch was finished."
-        raise KeyboardInterrupt(saved) from None
+    except Stopped as e:
+        raise Interrupted(f"stopped by {e}, and saved. {how_to_go_on(folder)}", 128 + e.signum) from None
+    except SystemExit:  # what Lightning makes of a second Ctrl-C
+        raise KeyboardInterrupt(how_to_go_on(folder)) from None
+    if str(folder.last) in attempt.failing:
+        raise VAEError(
+            f"out: {folder.last} could not be written at the end: {attempt.failing[str(folder.last)]}. "
+            f"What is there is older. {how_to_go_on(folder)}"
+        )
     if trainer.is_global_zero:
         show(summary(folder, read_table(folder.metrics), time.monotonic() - began, module.network.variational))
+
+
+def how_to_go_on(folder: RunFolder) -> str:
+    """What to type to go on with an interrupted run."""
+    return f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
 
 
 def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
@@ -122,7 +113,7 @@ def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
 
 
 def build_trainer(
-    config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None, writer: Writer
+    config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None, writer: Writer, attempt: Attempts
 ) -> pl.Trainer:
     """Lightning's Trainer as `config` says.
 
@@ -131,6 +122,7 @@ def build_trainer(
     """
     check_device(config)
     settings = config.trainer
+    keep = KeepCheckpoints(folder, writer, settings.save_every_minutes)
     try:
         return pl.Trainer(
             max_epochs=settings.max_epochs,
@@ -139,9 +131,9 @@ def build_trainer(
             strategy=settings.strategy,
             precision=settings.precision.replace("tf32", "32-true"),
             log_every_n_steps=settings.log_every_n_steps,
-            logger=RunLogger(folder, resume.payload["global_step"] if resume else None),
-            callbacks=[MetricsTable(folder.metrics), KeepCheckpoints(folder, writer), EpochProgress(), Interrupt()],
-            plugins=[CheckpointFiles(writer)],
+            logger=RunLogger(folder, resume.payload["global_step"] if resume else None, attempt),
+            callbacks=[MetricsTable(folder.metrics, attempt), keep, EpochProgress(), StopOnSignal(keep)],
+            plugins=[CheckpointFiles(folder, writer, attempt)],
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the batches know their process

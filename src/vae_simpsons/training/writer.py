@@ -1,9 +1,12 @@
-"""Files written by a thread of their own, so that no step waits for a disk or a PNG."""
+"""Files written by a thread of their own, so that no step waits for a disk, and what is said where they cannot be."""
 
+import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+
+from vae_simpsons.errors import one_line
 
 WAITING = 4  # jobs that may wait; a disk that is slower than that holds training up, and memory stays bounded
 
@@ -13,17 +16,26 @@ class Writer:
 
     def __init__(self) -> None:
         self.thread = ThreadPoolExecutor(1, "writer")
-        self.jobs: deque[Future] = deque()
+        self.jobs: deque[tuple[str | None, Future]] = deque()
 
-    def submit(self, job: Callable[..., Any], *arguments: Any) -> None:
+    def submit(
+        self, job: Callable[..., Any], *arguments: Any, name: str | None = None, instead_of: Container[str] = ()
+    ) -> None:
         """Run `job(*arguments)` after those before it; the arguments must not change meanwhile.
+
+        Args:
+            name: of the job, for those that may replace it.
+            instead_of: names of jobs that need not run any more if they have not begun, since this one undoes them.
 
         Raises:
             Exception: what an earlier job raised.
         """
-        while self.jobs and (self.jobs[0].done() or len(self.jobs) > WAITING):
-            self.jobs.popleft().result()
-        self.jobs.append(self.thread.submit(job, *arguments))
+        for waiting, future in self.jobs:
+            if waiting is not None and waiting in instead_of:
+                future.cancel()
+        while self.jobs and (self.jobs[0][1].done() or len(self.jobs) > WAITING):
+            self._first()
+        self.jobs.append((name, self.thread.submit(job, *arguments)))
 
     def finish(self) -> None:
         """Wait until all is written.
@@ -32,7 +44,12 @@ class Writer:
             Exception: what a job raised.
         """
         while self.jobs:
-            self.jobs.popleft().result()
+            self._first()
+
+    def _first(self) -> None:
+        _, future = self.jobs.popleft()
+        if not future.cancelled():
+            future.result()
 
     def __enter__(self) -> "Writer":
         return self
@@ -41,3 +58,32 @@ class Writer:
         self.thread.shutdown(wait=True)
         if kind is None:
             self.finish()
+
+
+class Attempts:
+    """Tries to write; what the system will not write is said in one line, once, and training goes on.
+
+    Attributes:
+        failing: what could not be written at the last try, and why.
+    """
+
+    def __init__(self) -> None:
+        self.failing: dict[str, str] = {}
+
+    def __call__(self, what: str, job: Callable[..., Any], *arguments: Any) -> bool:
+        """Whether `job(*arguments)`, which writes `what`, went through."""
+        try:
+            job(*arguments)
+        except OSError as e:
+            why = one_line(e.strerror or e)
+            if self.failing.get(what) != why:
+                _say(f"cannot write {what}: {why}. Training goes on and tries again; make room or mend the folder.")
+            self.failing[what] = why
+            return False
+        if self.failing.pop(what, None):
+            _say(f"{what} is written again.")
+        return True
+
+
+def _say(text: str) -> None:
+    print(f"vae: {text}", file=sys.stderr, flush=True)
