@@ -66,8 +66,9 @@ class VAEModule(pl.LightningModule):
         self.totals.zero_()
         if self.interrupted is not None:
             self.steps_done = self.interrupted["steps"]
-            self.totals.copy_(self.interrupted["totals"])
-            set_random_state(self.interrupted["random"][self.global_rank], self.device)
+            self.totals.copy_(self.interrupted["totals"][self.global_rank])
+            state = self.interrupted["random"][self.global_rank]
+            set_random_state(state.clone(), self.device)  # torch reads a view from where its storage begins
             self.interrupted = None
         self.log("lr", self.optimizers().param_groups[0]["lr"], on_step=False, on_epoch=True, logger=False)
 
@@ -137,13 +138,13 @@ class VAEModule(pl.LightningModule):
 
     def place_in_epoch(self) -> dict[str, Any]:
         """What a run needs to go on in the middle of an epoch; its order of images follows from seed and epoch."""
-        state = random_state(self.device)
-        if self.trainer.world_size > 1:
-            states = self.all_gather(state.to(self.device)).cpu()
-            totals = self.trainer.strategy.reduce(self.totals, reduce_op="mean")
-        else:
-            states, totals = state[None], self.totals
-        return {"steps": self.steps_done, "totals": totals, "random": states}
+
+        def of_each_process(tensor: Tensor) -> Tensor:
+            alone = self.trainer.world_size == 1
+            return tensor[None] if alone else self.all_gather(tensor.to(self.device))
+
+        totals, random = of_each_process(self.totals), of_each_process(random_state(self.device))
+        return {"steps": self.steps_done, "totals": totals, "random": random.cpu()}
 
     def on_load_checkpoint(self, payload: dict[str, Any]) -> None:
         """Take up the place in the epoch; and let the run go on with another engine."""

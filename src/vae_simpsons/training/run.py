@@ -52,6 +52,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     keep_freed_buffers()
     writer, attempt = Writer(), Attempts()
     trainer = build_trainer(config, folder, resume, writer, attempt)
+    if resume:
+        check_processes(resume, trainer.world_size)
     engine = choose(config, trainer.strategy.root_device, trainer.world_size)
     if engine.name != "graph":  # whose step clips by itself
         trainer.gradient_clip_val = config.trainer.gradient_clip_val
@@ -73,6 +75,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
         with writer:
             trainer.fit(module, images, ckpt_path=str(resume.path) if resume else None)
     except Stopped as e:
+        if not trainer.is_global_zero:
+            raise SystemExit(128 + e.signum) from None  # the first process speaks
         raise Interrupted(f"stopped by {e}, and saved. {how_to_go_on(folder)}", 128 + e.signum) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt(how_to_go_on(folder)) from None
@@ -109,6 +113,20 @@ def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
         raise VAEError(
             f"trainer.max_epochs: {config.trainer.max_epochs}, and {resume.path} has {resume.epochs} epochs already. "
             f"Give more, say --trainer.max_epochs {resume.epochs + 10}."
+        )
+
+
+def check_processes(resume: checkpoint.Checkpoint, processes: int) -> None:
+    """Refuse to go on in the middle of an epoch that was shared out among another number of processes.
+
+    Raises:
+        VAEError: with that number.
+    """
+    interrupted = resume.payload["interrupted"]
+    if interrupted and len(interrupted["random"]) != processes:
+        raise VAEError(
+            f"trainer.devices: {processes} processes, but the epoch that {resume.path} was saved in was shared among "
+            f"{len(interrupted['random'])}. Go on with as many; at the end of an epoch the number may change."
         )
 
 
