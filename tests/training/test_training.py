@@ -48,7 +48,7 @@ def same(a: dict, b: dict) -> bool:
 
 
 def test_a_run_folder_holds_what_the_readme_says(run_folder):
-    names = {p.name for p in run_folder.iterdir() if not p.name.startswith("events.")}
+    names = {p.name for p in run_folder.iterdir() if not p.name.startswith(("events.", "."))}
     assert names == {
         "config.yaml",
         "environment.json",

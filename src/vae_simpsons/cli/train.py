@@ -27,7 +27,9 @@ def train(arguments: list[str]) -> int:
     from vae_simpsons.training import run as training
     from vae_simpsons.training import runfolder
 
-    training.train(config, runfolder.new_folder(config, name), ["vae", "train", *arguments], resume=None)
+    folder = runfolder.new_folder(config, name)
+    with runfolder.held(folder):
+        training.train(config, folder, ["vae", "train", *arguments], resume=None)
     return 0
 
 
@@ -38,11 +40,13 @@ def resume(which: str, settings: dict[str, Any], name: str, has_config: bool, ar
     from vae_simpsons.training import runfolder
 
     path = runfolder.find_last(which, settings.get("out"), name)
-    found = checkpoint.read(path, setting="--resume")
-    config = from_flat(settings if has_config else to_flat(found.config) | settings)
-    training.check_resume(config, found)
+    checkpoint.read(path, setting="--resume")  # before anything is made; another run may still be writing to it
     folder = runfolder.resumed_folder(settings.get("out"), path)
-    training.train(config, folder, ["vae", "train", *arguments], resume=found)
+    with runfolder.held(folder):
+        found = checkpoint.read(path, setting="--resume")
+        config = from_flat(settings if has_config else to_flat(found.config) | settings)
+        training.check_resume(config, found)
+        training.train(config, folder, ["vae", "train", *arguments], resume=found)
     return 0
 
 

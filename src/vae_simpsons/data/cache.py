@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from vae_simpsons.config import Data
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.progress import Progress
 
 UNFINISHED = ".vae-unfinished-"  # how the name of a folder begins that is being filled
 ABANDONED_S = 3600  # without a change for this long, it was left by a process that was killed
@@ -50,6 +53,27 @@ def publishing(folder: Path) -> Iterator[Path]:
         except OSError:
             if not folder.is_dir():
                 raise
+
+
+@contextmanager
+def alone(cache: Path, name: str, progress: Progress) -> Iterator[None]:
+    """Wait until no other process makes what is called `name` in `cache`, and keep others waiting during the block.
+
+    Raises:
+        OSError: the system will not write there.
+    """
+    locks = cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        progress("another process makes this; waiting", 0)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_space(folder: Path, needed: int) -> None:

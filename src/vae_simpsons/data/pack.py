@@ -26,7 +26,7 @@ from torch import Tensor
 
 from vae_simpsons.config import Data
 from vae_simpsons.data import archive
-from vae_simpsons.data.cache import cache_folder, cannot_keep, check_space, publishing
+from vae_simpsons.data.cache import alone, cache_folder, cannot_keep, check_space, publishing
 from vae_simpsons.data.decode import Block as DecodedBlock
 from vae_simpsons.data.decode import decode_block
 from vae_simpsons.data.folder import File, find_files
@@ -66,16 +66,18 @@ def open_pack(source: Path, data: Data, progress: Progress) -> Pack:
     found = _open(folder, data)
     if found is not None:
         return found
-    shutil.rmtree(folder, ignore_errors=True)  # damaged, or not there
     try:
-        with publishing(folder) as beside:
-            if packed:
-                unpacked = beside / "unpacked"
-                source = archive.unpack(source, unpacked, progress).images
-                files = find_files(source)
-            write(source, files, data, beside, progress)
-            if packed:
-                shutil.rmtree(unpacked)
+        with alone(cache_folder(data), name, progress):
+            if _open(folder, data) is None:  # by another process, meanwhile
+                shutil.rmtree(folder, ignore_errors=True)  # damaged, or not there
+                with publishing(folder) as beside:
+                    if packed:
+                        unpacked = beside / "unpacked"
+                        source = archive.unpack(source, unpacked, progress).images
+                        files = find_files(source)
+                    write(source, files, data, beside, progress)
+                    if packed:
+                        shutil.rmtree(unpacked)
     except OSError as e:
         raise cannot_keep(folder.parent, e) from None
     _prune(folder)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from vae_simpsons.data.cache import cannot_keep, publishing
+from vae_simpsons.data.cache import alone, cannot_keep, publishing
 from vae_simpsons.progress import Progress
 
 TOONS_VERSION = 2  # part of the cache's key; raise it when the drawing changes
@@ -774,8 +774,10 @@ def cached(count: int, seed: int, size: int, cache: Path, progress: Progress) ->
     if folder.is_dir():
         return folder
     try:
-        with publishing(folder) as beside:
-            write(beside, count, seed, size, progress("drawing toons", count))
+        with alone(cache, folder.name, progress):
+            if not folder.is_dir():  # by another process, meanwhile
+                with publishing(folder) as beside:
+                    write(beside, count, seed, size, progress("drawing toons", count))
     except OSError as e:
         raise cannot_keep(cache, e) from None
     return folder

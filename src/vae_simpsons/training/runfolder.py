@@ -5,13 +5,15 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons import __version__
@@ -19,6 +21,7 @@ from vae_simpsons.config import Config, to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import write_manifest
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.files import sweep
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
 
@@ -90,6 +93,44 @@ def new_folder(config: Config, config_name: str) -> RunFolder:
     return folder
 
 
+@contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Keep other runs out of `folder` during the block; nothing of ours is left of it if the run has not begun.
+
+    Raises:
+        VAEError: another run trains in it, or it cannot be written.
+    """
+    if rank_zero_only.rank != 0:  # the first process holds it for all
+        yield
+        return
+    made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.path / ".lock")
+        lock.acquire(blocking=False)
+        sweep(folder.path)
+    except Timeout:
+        raise VAEError(
+            f"out: another run trains in {folder.path}. Wait for its end, stop it, or give another folder."
+        ) from None
+    except OSError as e:
+        raise cannot_write(folder.path, e) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if not folder.holds_a_run():
+            with suppress(OSError):  # somebody's files are in them
+                Path(lock.lock_file).unlink(missing_ok=True)
+                for path in made:
+                    path.rmdir()
+
+
+def cannot_write(path: Path, error: OSError) -> VAEError:
+    """The error for a run folder that the system will not write to."""
+    return VAEError(f"out: cannot write {path}: {one_line(error.strerror or error)}. Give another folder.")
+
+
 def check_writable(path: Path) -> None:
     """Refuse a folder that cannot be made or written in.
 
@@ -158,7 +199,7 @@ def create(
             now = first | {"resumed": [*first.get("resumed", []), now]}
         folder.environment.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     except OSError as e:
-        raise VAEError(f"out: cannot write {folder.path}: {one_line(e.strerror or e)}. Give another folder.") from None
+        raise cannot_write(folder.path, e) from None
 
 
 def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:
