@@ -118,6 +118,9 @@ class Trainer:
         "auto", "how a step runs; graph: replayed on a CUDA GPU; eager: plainly; auto: graph where it can be"
     )
     gradient_clip_val: float | None = setting(None, "largest norm of the gradient; null: no clipping", above=0)
+    on_nonfinite: Literal["stop", "skip"] = setting(
+        "stop", "what a loss or gradient that is not finite does; neither lets it reach the weights"
+    )
     log_every_n_steps: int = setting(50, "steps between two points of train/loss_step", low=1)
     save_every_minutes: float = setting(
         5.0, "minutes of training after which last.ckpt is saved in the middle of an epoch too", low=0

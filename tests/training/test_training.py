@@ -185,7 +185,7 @@ def test_every_epochs_samples_are_decoded_from_the_same_z(pictures, tmp_path, mo
 
 
 def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
-    folder = RunFolder(tmp_path)
+    folder, well = RunFolder(tmp_path), SimpleNamespace(look=lambda *_: None)
 
     def epoch(keep, number, loss):
         trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
@@ -203,9 +203,9 @@ def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
 
     with Writer() as writer:
         files = CheckpointFiles(folder, writer, Attempts())
-        keep = KeepCheckpoints(folder, writer, every_minutes=5)
+        keep = KeepCheckpoints(folder, writer, well, every_minutes=5)
         assert [epoch(keep, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[0, 0], [1, 1], [2, 1]]
-        resumed = KeepCheckpoints(folder, writer, every_minutes=5)
+        resumed = KeepCheckpoints(folder, writer, well, every_minutes=5)
         resumed.load_state_dict(keep.state_dict())
         assert epoch(resumed, 3, 1.5) == [3, 1]
 

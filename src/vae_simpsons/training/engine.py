@@ -151,12 +151,14 @@ class GraphModule(VAEModule):
     def step(self) -> None:
         """One optimizer step on `pixels`; adds its figures to `totals`."""
         self.adam.zero_grad(set_to_none=True)
+        self.guard.before_step()
         loss, figures = self.terms_of(self.pixels)
         loss.backward()
+        norm = self.guard.before_optimizer(self.adam, figures[0], scaled=False, alone=True)
         if self.config.trainer.gradient_clip_val is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.trainer.gradient_clip_val)
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), self.config.trainer.gradient_clip_val, norm)
         self.adam.step()
-        self.totals += figures
+        self.add(figures)
         self.last_loss.copy_(figures[0])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from vae_simpsons import checkpoint, objective
 from vae_simpsons.config import Config
 from vae_simpsons.images import normalise
+from vae_simpsons.training.health import Guard
 
 TRAIN_FIGURES = ("train/loss", "train/mse", "train/kl", "train/elbo")
 ACTIVE_VARIANCE = 0.01  # a latent unit is active where Var_x(E[z|x]) >= 0.01 (Burda et al., arXiv 1509.00519, Sec. 5.2)
@@ -28,7 +29,10 @@ class VAEModule(pl.LightningModule):
         elbo_sigma: pixel noise of the ELBO that is logged.
         kl_per_dimension: nats of each latent dimension over the last validation, (latent_dim,).
         steps_done: how many steps of the current epoch are behind.
-        totals: the sums over them of what TRAIN_FIGURES names.
+        totals: the sums over them of what `train_figures` names, and how many of them were finite.
+        guard: keeps what is not finite from the weights.
+        active_units: latent units that the last validation found active.
+        varied: how much its reconstructions vary from image to image, as a share of the images' own variance.
     """
 
     def __init__(self, config: Config) -> None:
@@ -41,7 +45,8 @@ class VAEModule(pl.LightningModule):
         self.kl_per_dimension: Tensor | None = None
         self.train_figures = TRAIN_FIGURES if config.model.variational else TRAIN_FIGURES[:2]
         self.steps_done = 0
-        self.register_buffer("totals", torch.zeros(len(self.train_figures)), persistent=False)
+        self.register_buffer("totals", torch.zeros(len(self.train_figures) + 1), persistent=False)
+        self.guard = Guard(self.network, skip=config.trainer.on_nonfinite == "skip")
         self.interrupted: dict[str, Any] | None = None  # what a checkpoint says of the epoch that it was taken in
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -74,10 +79,22 @@ class VAEModule(pl.LightningModule):
 
     def training_step(self, pixels: Tensor, batch_idx: int) -> Tensor:
         """The loss of uint8 pixels (B, C, H, W)."""
+        self.guard.before_step()
         loss, figures = self.terms_of(pixels)
-        self.totals += figures
-        self.after_steps(figures[0], 1)
+        self.add(figures)
+        self.last_loss = figures[0]
+        self.after_steps(self.last_loss, 1)
         return loss
+
+    def add(self, figures: Tensor) -> None:
+        """Add a batch's train_figures to the epoch's, if they are finite."""
+        finite = figures.isfinite().all()
+        self.totals += torch.where(finite, torch.cat([figures, figures.new_ones(1)]), 0.0)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep from the weights what is not finite."""
+        scaled = self.config.trainer.precision == "16-mixed"
+        self.guard.before_optimizer(optimizer, self.last_loss, scaled, alone=self.trainer.world_size == 1)
 
     def terms_of(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss (), to be differentiated, of uint8 pixels (B, C, H, W); and the batch's train_figures."""
@@ -95,12 +112,14 @@ class VAEModule(pl.LightningModule):
         self.steps_done += steps
         self.log("train/loss_step", last_loss, on_step=True, on_epoch=False, batch_size=1)
         if self.trainer.is_last_batch:
-            means = dict(zip(self.train_figures, self.totals / self.steps_done, strict=True))
+            *sums, finite = self.totals
+            means = {name: total / finite for name, total in zip(self.train_figures, sums, strict=True)}
             self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=1, logger=False)
 
     def on_validation_epoch_start(self) -> None:
         """Empty sums, and the same posterior noise as in every other validation: curves differ by the model alone."""
         self.sums = ValidationSums(self.network.latent_dim, self.device)
+        self.variances = torch.zeros(2, device=self.device)
         self.noise = torch.Generator(self.device).manual_seed(self.config.seed + self.global_rank)
 
     def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
@@ -108,10 +127,14 @@ class VAEModule(pl.LightningModule):
         x = normalise(pixels)
         recon, mu, log_var = self.network(x, self.noise)
         self.sums.add(objective.mean_squared_error(recon, x), mu, log_var)
+        self.variances += torch.stack([recon.float().var(0).mean(), x.var(0).mean()]) * len(x)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over every validation image, of all processes."""
-        mse, kl_per_dimension, active = self.sums.means(self.trainer.strategy.reduce)
+        mse, kl_per_dimension, self.active_units = self.sums.means(self.trainer.strategy.reduce)
+        recon_variance, variance = self.variances.tolist()
+        self.varied = recon_variance / max(variance, 1e-12)
+        active = self.active_units
         logged = {"val/loss": mse, "val/mse": mse, "sigma/residual": mse**0.5, "val/active_units": active}
         if self.network.variational:
             kl = float(kl_per_dimension.sum())

@@ -27,6 +27,7 @@ from vae_simpsons.training.callbacks import (
 )
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose
+from vae_simpsons.training.health import Health
 from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
@@ -140,7 +141,8 @@ def build_trainer(
     """
     check_device(config)
     settings = config.trainer
-    keep = KeepCheckpoints(folder, writer, settings.save_every_minutes)
+    health = Health()
+    keep = KeepCheckpoints(folder, writer, health, settings.save_every_minutes)
     try:
         return pl.Trainer(
             max_epochs=settings.max_epochs,
@@ -150,7 +152,7 @@ def build_trainer(
             precision=settings.precision.replace("tf32", "32-true"),
             log_every_n_steps=settings.log_every_n_steps,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None, attempt),
-            callbacks=[MetricsTable(folder.metrics, attempt), keep, EpochProgress(), StopOnSignal(keep)],
+            callbacks=[health, MetricsTable(folder.metrics, attempt), keep, EpochProgress(), StopOnSignal(keep)],
             plugins=[CheckpointFiles(folder, writer, attempt)],
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,

@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from vae_simpsons import checkpoint
+from vae_simpsons.training.health import Health
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
 from vae_simpsons.training.writer import Attempts, Writer
@@ -72,9 +73,10 @@ class KeepCheckpoints(pl.Callback):
     files anew when a run folder is moved.
     """
 
-    def __init__(self, folder: RunFolder, writer: Writer, every_minutes: float) -> None:
+    def __init__(self, folder: RunFolder, writer: Writer, health: Health, every_minutes: float) -> None:
         self.folder = folder
         self.writer = writer
+        self.health = health
         self.every_s = 60 * every_minutes
         self.saved_at = time.monotonic()
         self.best_loss = float("inf")
@@ -84,7 +86,7 @@ class KeepCheckpoints(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, module: VAEModule, *args: Any) -> None:
         """Save in the middle of an epoch, between steps, when it is time."""
         if module.steps_done and decided(trainer, time.monotonic() - self.saved_at > self.every_s):
-            self.save(trainer)
+            self.save(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Save, and remember whether it is the best epoch."""
@@ -92,11 +94,16 @@ class KeepCheckpoints(pl.Callback):
         self.is_best = loss < self.best_loss
         if self.is_best:
             self.best_loss, self.best_epoch = loss, trainer.current_epoch + 1
-        self.save(trainer)
+        self.save(trainer, module)
         self.is_best = False
 
-    def save(self, trainer: pl.Trainer) -> None:
-        """Have last.ckpt written; every process takes part, one writes."""
+    def save(self, trainer: pl.Trainer, module: VAEModule) -> None:
+        """Have last.ckpt written, if the run is well; every process takes part, one writes.
+
+        Raises:
+            VAEError: it is not.
+        """
+        self.health.look(trainer, module)
         if trainer.is_global_zero:
             # Points that stand before the checkpoint must be in the file: a resumed run logs those behind it anew.
             self.writer.submit(trainer.logger.flush)

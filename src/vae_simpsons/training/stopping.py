@@ -49,7 +49,7 @@ class StopOnSignal(pl.Callback):
         """A safe place to stop: all that was computed is logged, and nothing is half done."""
         if decided(trainer, self.asked is not None):
             if module.steps_done:  # else the epoch's end has been saved
-                self.keep.save(trainer)
+                self.keep.save(trainer, module)
             raise Stopped(self.asked or signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
