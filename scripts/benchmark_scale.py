@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.row:
-        from vae_simpsons.training.memory import keep_freed_buffers
+        from vae_simpsons.memory import keep_freed_buffers
 
         keep_freed_buffers()
         print(json.dumps(measure(options.row, options.device, options.precision, options.folder)))

@@ -39,7 +39,10 @@ def config_file(text: str) -> str:
 
 
 def test_help_names_every_verb_and_every_setting(capsys):
-    for arguments, expected in ((["--help"], ["train", "sample"]), (["sample", "--help"], ["--ckpt", "--out-dir"])):
+    for arguments, expected in (
+        (["--help"], ["train", "sample", "encode"]),
+        (["sample", "--help"], ["--ckpt", "--out-dir"]),
+    ):
         with pytest.raises(SystemExit) as left:
             main(arguments)
         assert left.value.code == 0
@@ -137,7 +140,7 @@ def test_the_python_door_and_the_command_draw_the_same(run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train,sample,data}"),
+        ([], "{train,sample,encode,data}"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "nothing to train. Give --config configs/toons.yaml"),
         (["train", "--config"], "expected one argument"),
@@ -302,12 +305,14 @@ def test_ctrl_c_says_how_to_go_on(pictures):
 def test_the_readmes_commands_are_understood():
     """Every `vae` line of the README parses; those that need no data are run elsewhere."""
     from vae_simpsons.cli.data import import_parser, parse_check, toons_parser
+    from vae_simpsons.cli.encode import encode_parser
     from vae_simpsons.cli.sample import sample_parser
     from vae_simpsons.cli.train import parse_train
 
     parsers = {
         "train": parse_train,
         "sample": sample_parser().parse_args,
+        "encode": encode_parser().parse_args,
         "data check": parse_check,
         "data import": import_parser().parse_args,
         "data toons": toons_parser().parse_args,

@@ -52,6 +52,14 @@ def test_grid_and_write_grid_draw_the_same(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_that_differ_by_anything_from_their_neighbours_are_kept(tmp_path, channels):
+    pixels = torch.randint(0, 256, (channels, 40, 30), dtype=torch.uint8)
+    images.write_png(tmp_path / "noise.png", pixels)
+    read = np.asarray(Image.open(tmp_path / "noise.png")).reshape(40, 30, channels)
+    assert np.array_equal(read, pixels.permute(1, 2, 0))
+
+
 def test_originals_stand_above_their_reconstructions():
     top, bottom = coloured(3), coloured(3) + 100
     picture = images.above(top, bottom, nrow=2)

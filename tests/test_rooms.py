@@ -13,12 +13,12 @@ LEVELS = [
     {"__main__"},
     {"cli", "api"},
     {"training"},
-    {"sampling"},
+    {"sampling", "encoding"},
     {"checkpoint", "data", "images"},
     {"models"},
     {"objective"},
     {"config"},
-    {"errors", "files", "progress", "__init__"},
+    {"errors", "files", "memory", "progress", "threads", "__init__"},
 ]
 APART = [("data", "models"), ("models", "data"), ("images", "data"), ("data", "checkpoint"), ("cli", "api")]
 LIGHTNING = {"training"}

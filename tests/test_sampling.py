@@ -59,6 +59,29 @@ def test_an_image_is_decoded_alike_in_whatever_company(network):
     assert torch.equal(sampling.decode_latents(network, z[:5]), together[:5])
 
 
+def test_samples_are_a_plain_decode_of_the_seeds_latents(network):
+    generator = torch.Generator().manual_seed(3)
+    for images in drawn(network, 200, seed=3).split(64):
+        with torch.no_grad():
+            plain = network.decode(torch.randn(64, 8, generator=generator))
+        assert torch.equal(images, plain[: len(images)])
+
+
+def test_encoding_in_blocks_says_what_the_network_says(network):
+    x = torch.rand(70, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        expected = network.encode(x)
+    for found, figures in zip(sampling.encode_images(network, x), expected, strict=True):
+        torch.testing.assert_close(found, figures, rtol=1e-4, atol=1e-5)
+
+
+def test_encoding_never_holds_more_than_a_block(network, monkeypatch):
+    encode, sizes = network.encode, []
+    monkeypatch.setattr(network, "encode", lambda x: sizes.append(len(x)) or encode(x))
+    sampling.encode_images(network, torch.zeros(130, 3, 64, 64))
+    assert sizes == [64, 64, 64]
+
+
 def test_reconstruct_goes_through_the_posteriors_mean(network):
     x = torch.rand(70, 3, 64, 64) * 2 - 1
     recon = sampling.reconstruct(network, x)

@@ -44,10 +44,9 @@ class VAE:
             raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
         return torch.cat(list(sampling.sample(self.network, n, seed)))
 
-    @torch.inference_mode()
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """mu and log_var, (B, latent_dim), of x (B, C, H, W) in [-1, 1]; log_var is None for an autoencoder."""
-        return self.network.encode(x.to(next(self.network.parameters()).device))
+        """mu and log_var, (B, latent_dim) on the CPU, of x (B, C, H, W) in [-1, 1]; an autoencoder has no log_var."""
+        return sampling.encode_images(self.network, x)
 
     def decode(self, z: Tensor) -> Tensor:
         """The images (B, C, H, W) on the CPU, in [-1, 1], of z (B, latent_dim)."""

@@ -4,15 +4,19 @@ Sample i of a seed has the same pixels however many are asked for: its z comes f
 blocks, and it is decoded in a block of a fixed size, since a convolution's last digits depend on the batch it is in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from vae_simpsons.errors import VAEError
+from vae_simpsons.images import normalise
 from vae_simpsons.models import ConvVAE
+from vae_simpsons.threads import Item, Result, ahead
 
 _BLOCK_PIXELS = 64 * 64 * 64  # of one decoded block: 64 images of 64x64, which bounds memory at any image size
+_WORKERS = 8  # blocks that are computed at a time, at most
 
 
 def prior_latents(count: int, latent_dim: int, seed: int, block: int) -> Iterator[Tensor]:
@@ -29,15 +33,31 @@ def block_size(image_size: int) -> int:
 
 @torch.inference_mode()
 def decode_latents(network: ConvVAE, z: Tensor) -> Tensor:
-    """The images (n, C, H, W) on the CPU, in [-1, 1], of z (n, latent_dim); the last block is padded, then cut."""
+    """The images (n, C, H, W) on the CPU, in [-1, 1], of z (n, latent_dim)."""
+    return torch.cat([network.decode(block)[:n].float().cpu() for block, n in _padded(network, z)])
+
+
+@torch.inference_mode()
+def encode_images(network: ConvVAE, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """mu and log_var, (n, latent_dim) on the CPU, of x (n, C, H, W) in [-1, 1]; log_var is None for an autoencoder."""
+    mus, log_vars = [], []
+    for block, n in _padded(network, x):
+        mu, log_var = network.encode(block)
+        mus.append(mu[:n].cpu())
+        if log_var is not None:
+            log_vars.append(log_var[:n].cpu())
+    return torch.cat(mus), torch.cat(log_vars) if log_vars else None
+
+
+def _padded(network: ConvVAE, inputs: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """`inputs` (n, ...) in blocks on the network's device, the last one filled with zeros, and how many are none."""
     assert not network.training, "BatchNorm would use the batch's own statistics"
     block = block_size(network.shape[-1])
     device = next(network.parameters()).device
-    images = []
-    for part in z.split(block):
-        padded = torch.cat([part, part.new_zeros(block - len(part), z.shape[1])])
-        images.append(network.decode(padded.to(device))[: len(part)].float().cpu())
-    return torch.cat(images)
+    for part in inputs.split(block):
+        missing = block - len(part)
+        padded = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
+        yield padded.to(device), len(part)
 
 
 def sample(network: ConvVAE, count: int, seed: int) -> Iterator[Tensor]:
@@ -59,22 +79,44 @@ def sample(network: ConvVAE, count: int, seed: int) -> Iterator[Tensor]:
 
 
 def _sample(network: ConvVAE, count: int, seed: int) -> Iterator[Tensor]:
+    block = block_size(network.shape[-1])
+    latents = prior_latents(count, network.latent_dim, seed, block)
     left = count
-    for z in prior_latents(count, network.latent_dim, seed, block_size(network.shape[-1])):
-        yield decode_latents(network, z)[:left]
-        left -= len(z)
+    for images in _side_by_side(network, partial(decode_latents, network), latents, -(-count // block)):
+        yield images[:left]
+        left -= len(images)
 
 
-@torch.inference_mode()
+def encode(network: ConvVAE, pixels: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """mu and log_var, as encode_images has them, of uint8 pixels (N, C, H, W), which may be mapped, in blocks.
+
+    Args:
+        network: in eval mode.
+    """
+    blocks = pixels.split(block_size(network.shape[-1]))
+    return _side_by_side(network, lambda block: encode_images(network, normalise(block)), blocks, len(blocks))
+
+
+def _side_by_side(
+    network: ConvVAE, work: Callable[[Item], Result], blocks: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """work(block) for each of `count` blocks, in order, while whoever asks for them writes the ones before.
+
+    On a CPU each core has a block of its own. When all cores share each step of one block, every step waits for the
+    core that a picture is being compressed on as well.
+    """
+    cpu = next(network.parameters()).device.type == "cpu"
+    workers = min(torch.get_num_threads(), _WORKERS, count) if cpu else 1
+    return ahead(work, blocks, workers, 2 * workers) if count > 1 else map(work, blocks)
+
+
 def reconstruct(network: ConvVAE, x: Tensor) -> Tensor:
     """The decoder's mean image of each posterior's mean, (B, C, H, W) on the CPU, in [-1, 1], of x (B, C, H, W).
 
     Args:
         network: in eval mode.
     """
-    device = next(network.parameters()).device
-    mu = torch.cat([network.encode(part.to(device))[0] for part in x.split(block_size(network.shape[-1]))])
-    return decode_latents(network, mu)
+    return decode_latents(network, encode_images(network, x)[0])
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,7 +16,6 @@ from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
 from vae_simpsons.config import from_flat, parse_yaml, read_yaml
 from vae_simpsons.objective import elbo, implied_sigma
-from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import ValidationSums
 from vae_simpsons.training.runfolder import RunFolder
 from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
@@ -256,9 +255,3 @@ def test_validation_adds_up_to_the_means_over_images_not_batches():
 def test_the_checkpoints_config_is_the_runs(run_folder):
     payload = torch.load(run_folder / "last.ckpt", weights_only=True)
     assert from_flat(parse_yaml(payload["config"], "x")) == from_flat(read_yaml(run_folder / "config.yaml"))
-
-
-def test_the_c_library_is_asked_to_keep_buffers_or_it_is_none_that_could():
-    import platform
-
-    assert keep_freed_buffers() == (platform.libc_ver()[0] == "glibc")

@@ -2,14 +2,14 @@
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from vae_simpsons.cli.folders import cannot_write, make_way
 from vae_simpsons.cli.parsing import Parser, parse_settings, require_at_least
 from vae_simpsons.config import from_flat, read_yaml
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import VAEError
 
 DESCRIPTION = "Look at a folder of pictures, unpack an archive of them, or draw some."
 
@@ -63,7 +63,7 @@ def unpack(arguments: list[str]) -> int:
         raise VAEError(f"ARCHIVE: no such file: {archive}. Give a zip or tar of images.")
     if not is_archive(archive, "ARCHIVE"):
         raise VAEError(f"ARCHIVE: {archive} is a folder, which vae train --data.path takes as it is.")
-    make_way(folder)
+    make_way("DEST", folder)
     try:
         with publishing(folder) as beside:
             found = unpack_images(archive, beside, bar)
@@ -96,7 +96,7 @@ def toons(arguments: list[str]) -> int:
     from vae_simpsons.data.toons import write
     from vae_simpsons.progress import bar
 
-    make_way(folder)
+    make_way("DEST", folder)
     try:
         with publishing(folder) as beside:
             write(beside, options.n, options.seed, options.size, bar("drawing toons", options.n))
@@ -114,29 +114,6 @@ def toons_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same toons (default 0)")
     parser.add_argument("--size", type=int, default=64, metavar="PIXELS", help="height and width (default 64)")
     return parser
-
-
-def make_way(folder: Path) -> None:
-    """See to it that `folder` is not there, so that it can be put there whole.
-
-    Raises:
-        VAEError: it is a file, or has something in it.
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise VAEError(f"DEST: {folder} is a file. Give a new folder.")
-    if any(folder.iterdir()):
-        raise VAEError(f"DEST: {folder} is not empty, and nothing of yours is overwritten. Give a new folder.")
-    try:
-        shutil.rmtree(folder)
-    except OSError as e:
-        raise cannot_write("DEST", folder, e) from None
-
-
-def cannot_write(setting: str, path: Path, error: OSError) -> VAEError:
-    """The error for a folder that the system will not write to."""
-    return VAEError(f"{setting}: cannot write {path}: {one_line(error.strerror or error)}. Give another folder.")
 
 
 VERBS = {

@@ -13,7 +13,9 @@ def sample(arguments: list[str]) -> int:
     require_at_least("--seed", options.seed, 0)
     require_at_least("--nrow", options.nrow, 1)
     from vae_simpsons import checkpoint, images, sampling
+    from vae_simpsons.memory import keep_freed_buffers
 
+    keep_freed_buffers()
     found = checkpoint.read(Path(options.ckpt))
     network = checkpoint.network_of(found).to(sampling.pick_device(options.device))
     drawn = map(images.denormalise, sampling.sample(network, options.n, options.seed))

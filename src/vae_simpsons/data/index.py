@@ -51,3 +51,11 @@ class Index:
         for i, group in enumerate(self.groups):
             sets[group].append(i)
         return list(sets.values())
+
+    def left_out(self) -> str | None:
+        """How many images could not be read, the first few by name and why; None where all could."""
+        if not self.unreadable:
+            return None
+        named = "; ".join(f"{path!r}: {reason}" for path, reason in self.unreadable[:5])
+        more = f"; and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
+        return f"{len(self.unreadable):,} left out: {named}{more}"

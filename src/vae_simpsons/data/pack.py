@@ -12,9 +12,7 @@ import os
 import re
 import shutil
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from vae_simpsons.data.index import Facts, Index, Unreadable
 from vae_simpsons.data.similar import Fingerprints, fingerprints, groups
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import Progress
+from vae_simpsons.threads import ahead
 
 PACK_VERSION = 1  # raise it when the same files would give other pixels or another index
 MOST_UNREADABLE = 0.1  # share of unreadable images at which a folder is taken for something else than data
@@ -157,21 +156,8 @@ def _in_order(
 
     blocks = (files[i : i + BLOCK] for i in range(0, len(files), BLOCK))
     cores = os.cpu_count() or 1
-    threads = torch.get_num_threads()
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(cores, initializer=_one_thread) as pool:
-        waiting: deque[Future] = deque()
-        for block in blocks:
-            waiting.append(pool.submit(read, block))
-            if len(waiting) > BLOCKS_AHEAD * cores:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    torch.set_num_threads(threads)
-
-
-def _one_thread() -> None:
-    """The pool has a thread for each core; torch need not start more."""
-    torch.set_num_threads(1)
+    with warnings.catch_warnings(action="ignore"):
+        yield from ahead(read, blocks, cores, BLOCKS_AHEAD * cores)
 
 
 def refuse_too_many(index: Index, count: int) -> None:

@@ -15,6 +15,7 @@ from vae_simpsons.config import TOONS, Config, to_flat
 from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import Interrupted, VAEError, one_line
+from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.objective import implied_sigma
 from vae_simpsons.progress import bar, duration, silent
 from vae_simpsons.training.callbacks import (
@@ -28,7 +29,6 @@ from vae_simpsons.training.callbacks import (
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose
 from vae_simpsons.training.health import Health
-from vae_simpsons.training.memory import keep_freed_buffers
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
 from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
@@ -228,7 +228,7 @@ def announcement(
         "device": device + (f", {processes} processes" if processes > 1 else ""),
         "engine": f"{engine.name}, {config.trainer.precision} ({engine.why})",
         "images": f"{len(dataset.pack.index.paths):,} in {dataset.source}{drawn}",
-        "unreadable": unreadable_line(dataset),
+        "unreadable": dataset.pack.index.left_out(),
         "split": split_line(config, dataset),
         "packed": f"{dataset.pack.folder} ({in_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint(config, device),
@@ -264,16 +264,6 @@ def split_line(config: Config, dataset: Dataset) -> str:
     rest = len(dataset.pack.index.paths) - train - val
     left_out = f", {rest:,} left out (copies)" if rest else ""
     return f"{config.data.split}: {train:,} train, {val:,} validate{left_out}"
-
-
-def unreadable_line(dataset: Dataset) -> str | None:
-    """The images that training goes on without, the first few by name."""
-    unreadable = dataset.pack.index.unreadable
-    if not unreadable:
-        return None
-    named = "; ".join(f"{u.path!r}: {u.reason}" for u in unreadable[:5])
-    more = f"; and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
-    return f"{len(unreadable):,} left out: {named}{more}"
 
 
 def summary(folder: RunFolder, rows: Sequence[dict[str, str]], seconds: float, variational: bool) -> str:
