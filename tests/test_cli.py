@@ -162,7 +162,7 @@ def test_wrong_usage_exits_with_2(capfd, arguments, said):
         ("optimizer.lr", "nan", "optimizer.lr: 'nan' is not accepted"),
         ("objective.beta", ".nan", "objective.beta: nan is not accepted"),
         ("model.widths", "8,16", "written [32, 64]"),
-        ("trainer.devices", "none", "Give a whole number >= 1 or auto"),
+        ("trainer.devices", "none", "Give a whole number >= 1 and <= 1024 or auto"),
         ("data.path", "nowhere", "data.path: no such folder: nowhere"),
         ("data.batch_size", "31", "data.batch_size: 31 is more than the 30 training images"),
         ("data.train_fraction", "1", "leaves none for validation"),
@@ -191,6 +191,10 @@ def test_bad_yaml_exits_with_1(capfd, text, said):
 def test_a_config_that_is_not_there(capfd):
     assert "--config: no such file: no.yaml" in refused(capfd, "train", "--config", "no.yaml")
     assert "--config: cannot read" in refused(capfd, "train", "--config", ".")
+
+
+def test_what_a_terminal_would_obey_is_spelt_out(capfd):
+    assert r"no such file: \x1b[2J\x07.yaml" in refused(capfd, "train", "--config", "\x1b[2J\x07.yaml")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, so asking for one is no mistake")
