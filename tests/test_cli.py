@@ -137,7 +137,7 @@ def test_the_python_door_and_the_command_draw_the_same(run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train,sample,data}"),
+        ([], "{train,sample,export,data}"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "nothing to train. Give --config configs/toons.yaml"),
         (["train", "--config"], "expected one argument"),

@@ -116,8 +116,8 @@ def toons_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_way(folder: Path) -> None:
-    """See to it that `folder` is not there, so that it can be put there whole.
+def make_way(folder: Path, setting: str = "DEST") -> None:
+    """See to it that `folder` is not there, so that it can be put there whole; `setting` names it in errors.
 
     Raises:
         VAEError: it is a file, or has something in it.
@@ -125,13 +125,13 @@ def make_way(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise VAEError(f"DEST: {folder} is a file. Give a new folder.")
+        raise VAEError(f"{setting}: {folder} is a file. Give a new folder.")
     if any(folder.iterdir()):
-        raise VAEError(f"DEST: {folder} is not empty, and nothing of yours is overwritten. Give a new folder.")
+        raise VAEError(f"{setting}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder.")
     try:
         shutil.rmtree(folder)
     except OSError as e:
-        raise cannot_write("DEST", folder, e) from None
+        raise cannot_write(setting, folder, e) from None
 
 
 def cannot_write(setting: str, path: Path, error: OSError) -> VAEError:
