@@ -306,12 +306,14 @@ def test_ctrl_c_says_how_to_go_on(pictures):
 def test_the_readmes_commands_are_understood():
     """Every `vae` line of the README parses; those that need no data are run elsewhere."""
     from vae_simpsons.cli.data import import_parser, parse_check, toons_parser
+    from vae_simpsons.cli.export import export_parser
     from vae_simpsons.cli.sample import sample_parser
     from vae_simpsons.cli.train import parse_train
 
     parsers = {
         "train": parse_train,
         "sample": sample_parser().parse_args,
+        "export": export_parser().parse_args,
         "data check": parse_check,
         "data import": import_parser().parse_args,
         "data toons": toons_parser().parse_args,

@@ -38,6 +38,8 @@ def test_a_runs_own_checkpoint_is_resumable(found):
         ((*ADAM, "param_groups", 0, "betas"), GONE, "param_groups has no betas"),
         ((*ADAM, "param_groups", 0, "betas"), "ab", "betas is no list of 2"),
         ((*ADAM, "param_groups", 0, "lr"), "fast", "lr is a str"),
+        ((*ADAM, "param_groups", 0, "amsgrad"), True, "amsgrad is True"),
+        ((*ADAM, "param_groups", 0, "capturable"), True, "capturable is True"),
         ((*ADAM, "param_groups", 0, "params"), [0], "params is no list of 32"),
         (("state_dict", "network.encoder.mu.bias"), GONE, "state_dict has no network.encoder.mu.bias"),
         (("global_step",), -1, "global_step is a int"),

@@ -35,8 +35,9 @@ def check_resumable(resume: Checkpoint) -> None:
             f"--resume: {resume.path} holds no optimizer state to go on from: it is a model for passing on. "
             "Give the last.ckpt of a run."
         )
-    found = difference(resume.payload, fresh_state(resume), "checkpoint")
-    found = found or _lightning(resume.payload) or _epochs(resume)
+    fresh = fresh_state(resume)
+    found = difference(resume.payload, fresh, "checkpoint")
+    found = found or _switched(resume.payload, fresh) or _lightning(resume.payload) or _epochs(resume)
     if found:
         raise VAEError(
             f"--resume: {resume.path} is no state that training can go on from ({found}). "
@@ -55,7 +56,6 @@ def fresh_state(resume: Checkpoint) -> dict[str, Any]:
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, max_epochs=1
     )
-    loops = {name: getattr(trainer, name) for name in ("fit_loop", "validate_loop", "test_loop", "predict_loop")}
     states = resume.payload["optimizer_states"]
     kept = states[0].get("state") if isinstance(states, list) and states and isinstance(states[0], dict) else None
     moments = {
@@ -69,7 +69,7 @@ def fresh_state(resume: Checkpoint) -> dict[str, Any]:
         "global_step": 0,
         "pytorch-lightning_version": pl.__version__,
         "state_dict": module.state_dict(),
-        "loops": {name: loop.state_dict() for name, loop in loops.items()},
+        "loops": {"fit_loop": trainer.fit_loop.state_dict()},  # the only one that fit restores
         "callbacks": {keeping.state_key: keeping.state_dict()},
         "optimizer_states": [adam.state_dict() | {"state": moments}],
         "lr_schedulers": [schedule.state_dict()],
@@ -105,6 +105,13 @@ def difference(found: Any, like: Any, where: str) -> str | None:
             number = isinstance(found, (int, type(like))) and not isinstance(found, bool)
             same = number and (isinstance(found, float) or 0 <= found < 2**63)
     return None if same else f"{where} is a {type(found).__name__} that cannot be taken over"
+
+
+def _switched(payload: Mapping[str, Any], fresh: Mapping[str, Any]) -> str | None:
+    """A switch of Adam's that is not as in any run of ours, which it would stumble over; None: they all are."""
+    (found,), (like,) = (state["optimizer_states"][0]["param_groups"] for state in (payload, fresh))
+    switches = [key for key, value in like.items() if value is None or isinstance(value, bool)]
+    return next((f"{key} is {found[key]}" for key in switches if key != "fused" and found[key] is not like[key]), None)
 
 
 def _lightning(payload: Mapping[str, Any]) -> str | None:
