@@ -140,7 +140,7 @@ def test_the_python_door_and_the_command_draw_the_same(run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train,sample,encode,data}"),
+        ([], "{train,sample,encode,export,data}"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "nothing to train. Give --config configs/toons.yaml"),
         (["train", "--config"], "expected one argument"),
@@ -165,7 +165,7 @@ def test_wrong_usage_exits_with_2(capfd, arguments, said):
         ("optimizer.lr", "nan", "optimizer.lr: 'nan' is not accepted"),
         ("objective.beta", ".nan", "objective.beta: nan is not accepted"),
         ("model.widths", "8,16", "written [32, 64]"),
-        ("trainer.devices", "none", "Give a whole number >= 1 or auto"),
+        ("trainer.devices", "none", "Give a whole number >= 1 and <= 1024 or auto"),
         ("data.path", "nowhere", "data.path: no such folder: nowhere"),
         ("data.batch_size", "31", "data.batch_size: 31 is more than the 30 training images"),
         ("data.train_fraction", "1", "leaves none for validation"),
@@ -194,6 +194,10 @@ def test_bad_yaml_exits_with_1(capfd, text, said):
 def test_a_config_that_is_not_there(capfd):
     assert "--config: no such file: no.yaml" in refused(capfd, "train", "--config", "no.yaml")
     assert "--config: cannot read" in refused(capfd, "train", "--config", ".")
+
+
+def test_what_a_terminal_would_obey_is_spelt_out(capfd):
+    assert r"no such file: \x1b[2J\x07.yaml" in refused(capfd, "train", "--config", "\x1b[2J\x07.yaml")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, so asking for one is no mistake")
@@ -306,6 +310,7 @@ def test_the_readmes_commands_are_understood():
     """Every `vae` line of the README parses; those that need no data are run elsewhere."""
     from vae_simpsons.cli.data import import_parser, parse_check, toons_parser
     from vae_simpsons.cli.encode import encode_parser
+    from vae_simpsons.cli.export import export_parser
     from vae_simpsons.cli.sample import sample_parser
     from vae_simpsons.cli.train import parse_train
 
@@ -313,6 +318,7 @@ def test_the_readmes_commands_are_understood():
         "train": parse_train,
         "sample": sample_parser().parse_args,
         "encode": encode_parser().parse_args,
+        "export": export_parser().parse_args,
         "data check": parse_check,
         "data import": import_parser().parse_args,
         "data toons": toons_parser().parse_args,

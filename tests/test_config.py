@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from conftest import CONFIGS, ROOT
@@ -73,7 +75,7 @@ def test_an_empty_section_means_its_defaults():
         ("data: {channels: 2}", "data.channels: 2 is not accepted. Give 1 or 3."),
         ("data: {split: sort}", "data.split: 'sort' is not accepted. Give sorted or shuffled or grouped."),
         ("data: {horizontal_flip: maybe}", "Give true or false."),
-        ("data: {batch_size: 1}", "data.batch_size: 1 is not accepted. Give a whole number >= 2."),
+        ("data: {batch_size: 1}", "data.batch_size: 1 is not accepted. Give a whole number >= 2 and <= 1000000."),
         ("data: {train_fraction: 0}", "data.train_fraction: 0.0 is not accepted. Give a number > 0 and <= 1."),
         ("seed: null", "seed: null is not accepted"),
         ("seed: -1", "seed: -1 is not accepted. Give a whole number >= 0 and <= 4294967295."),
@@ -83,14 +85,25 @@ def test_an_empty_section_means_its_defaults():
         ("optimizer: {lr: .inf}", "optimizer.lr: inf is not accepted"),
         ("objective: {beta: .nan}", "objective.beta: nan is not accepted"),
         ("objective: {kld_weight: -1}", "objective.kld_weight: -1.0 is not accepted"),
-        ("model: {widths: 32}", "Give a list of whole numbers >= 1, written [32, 64]."),
+        ("model: {widths: 32}", "Give a list of whole numbers >= 1 and <= 65536, written [32, 64]."),
         ("model: {widths: [32, -1]}", "model.widths: [32, -1] is not accepted"),
         ("data: {path: a}\ndata: {path: b}", "not valid YAML: 'data' stands twice"),
         ("data: {path: a, path: b}", "not valid YAML: 'path' stands twice"),
         ("? [a]\n: b", "not valid YAML"),
         ("data: {path: ''}", "data.path: '' is not accepted. Give text, not empty"),
         ('out: "a\\0b"', "is not accepted"),
-        ("trainer: {devices: 0}", "trainer.devices: 0 is not accepted. Give a whole number >= 1 or auto."),
+        ("trainer: {devices: 0}", "trainer.devices: 0 is not accepted. Give a whole number >= 1 and <= 1024 or auto."),
+        (f"seed: 1{'0' * 400}", "not valid YAML: a number of 401 characters"),
+        (f"seed: 0x{'f' * 5000}", "not valid YAML: a number of 5002 characters"),
+        ("seed: 1" + ":1" * 9000, "not valid YAML: a number of 18001 characters"),
+        (f"seed: '{'[' * 5000}'", "is not accepted"),
+        (f"seed: {'[' * 5000}", "not valid YAML"),
+        (f"a: {'{a: ' * 200}{'}' * 200}", "a.a.a.a"),
+        ("seed: !!int ''", "not valid YAML"),
+        ("seed: !!bool x", "not valid YAML"),
+        ("data: &d {path: x}\nmodel: *d", "not valid YAML: a reference, *d"),
+        ('data: {path: "\\ud800"}', "is not accepted. Give text"),
+        ("out: " + "x" * 2**16, "longer than 65,536 characters"),
         ("trainer: {precision: 8}", "Give 32-true or tf32 or bf16-mixed or 16-mixed."),
     ],
 )
@@ -112,9 +125,35 @@ def test_no_widths_are_refused():
         from_flat({"model.widths": []})
 
 
+def test_more_widths_than_halve_any_image_are_refused():
+    with pytest.raises(VAEError, match="model.widths: 20000 of them, and 12 halve 4096 pixels to one. Give fewer."):
+        from_flat({"model.widths": [1] * 20000})
+
+
 def test_yaml_cannot_construct_objects():
     with pytest.raises(VAEError, match="not valid YAML"):
         parse_yaml("seed: !!python/object/apply:os.getcwd []", "f")
+
+
+def laughs(levels: int) -> str:
+    """Nine of nine of nine ... in a few hundred characters: 9^levels values for who follows the references."""
+    lines = ["&a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)]
+    return f"[{', '.join(lines)}]"
+
+
+@pytest.mark.parametrize("key", ["seed", "out", "model.widths", "data.split"])
+def test_a_billion_laughs_are_refused_at_once(key):
+    section, _, name = key.rpartition(".")
+    for value in (laughs(12), f'"{laughs(12)}"', f'["{laughs(12)}"]'):
+        text = f"{section}: {{{name}: {value}}}" if section else f"{name}: {value}"
+        began = time.monotonic()
+        if (key, value[0]) == ("out", '"'):  # text, which stays as it is
+            assert from_flat(parse_yaml(text, "f")).out == laughs(12)
+        else:
+            with pytest.raises(VAEError, match="a reference, |not accepted"):
+                parse_yaml(text, "f")
+        assert time.monotonic() - began < 1
 
 
 def test_a_config_made_in_python_is_checked_too():

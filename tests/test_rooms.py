@@ -15,6 +15,8 @@ LEVELS = [
     {"training"},
     {"sampling", "encoding"},
     {"checkpoint", "data", "images"},
+    {"exported"},
+    {"torchfile"},
     {"models"},
     {"objective"},
     {"config"},

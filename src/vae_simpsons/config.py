@@ -5,6 +5,7 @@ command line, the help, the check of a YAML file and the error messages are all 
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -19,12 +20,41 @@ from jsonargparse import ArgumentError, ArgumentParser
 from vae_simpsons.errors import VAEError, one_line
 
 TOONS = "toons"  # the value of data.path that means the drawn data set
+MAX_TEXT = 2**16  # characters of a config; one with every setting has 700
+MAX_NUMBER = 40  # characters of a whole number; a float holds 10^40, and Python writes it out at once
+MAX_VALUE = 100  # characters of text where a number, a choice or a list is wanted
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Plain YAML, in which no key may stand twice: of two the first would be lost without a word."""
+    """Plain YAML without what a list of settings has no use for.
+
+    No key may stand twice: of two the first would be lost without a word. No part may stand for another: ten lines of
+    references to the line above are a billion values. No number may be longer than any that is accepted.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node.
+
+        Raises:
+            yaml.YAMLError: a reference, `*name`.
+        """
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, f"a reference, *{event.anchor}", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_short_int(self, node: yaml.ScalarNode) -> int:
+        """The whole number of `node`.
+
+        Raises:
+            yaml.YAMLError: it is longer than any that is accepted.
+        """
+        if len(node.value) > MAX_NUMBER:
+            said = f"a number of {len(node.value)} characters"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return self.construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of `node`.
@@ -38,6 +68,9 @@ class StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_short_int)
 
 
 def setting(
@@ -64,7 +97,7 @@ class Data:
         "sorted: the first files by name train, as published; shuffled: a seeded draw; grouped: a draw that leaves out "
         "copies, keeps near-duplicates on one side, and gives each class its share of both",
     )
-    batch_size: int = setting(64, "images a step, in each process", low=2)
+    batch_size: int = setting(64, "images a step, in each process", low=2, high=1_000_000)
     horizontal_flip: bool = setting(False, "mirror half of the training images, drawn anew each epoch")
     toons: int = setting(4096, f"how many toons to draw where path is '{TOONS}'", low=1, high=1_000_000)
     cache_dir: str | None = setting(None, "where packed images are kept; null: the user's cache folder")
@@ -79,7 +112,10 @@ class Model:
 
     latent_dim: int = setting(128, "length of z", low=1, high=1_000_000)
     widths: tuple[int, ...] = setting(
-        (32, 64, 128, 256, 512), "channels of each stride-2 stage of the encoder; the decoder mirrors them", low=1
+        (32, 64, 128, 256, 512),
+        "channels of each stride-2 stage of the encoder; the decoder mirrors them",
+        low=1,
+        high=65_536,
     )
     variational: bool = setting(True, "false: a plain autoencoder, z = mu and squared error alone")
 
@@ -107,9 +143,11 @@ class Optimizer:
 class Trainer:
     """How long to train and on what; names and values as in Lightning's Trainer."""
 
-    max_epochs: int = setting(100, "epochs to train in all", low=1)
+    max_epochs: int = setting(100, "epochs to train in all", low=1, high=1_000_000)
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = setting("auto", "auto: a GPU where there is one")
-    devices: int | Literal["auto"] = setting(1, "how many devices (on a CPU: processes); auto: all there are", low=1)
+    devices: int | Literal["auto"] = setting(
+        1, "how many devices (on a CPU: processes); auto: all there are", low=1, high=1024
+    )
     strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process a device, gradients averaged")
     precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
         "32-true", "arithmetic of the network; tf32: 32 bits, products of 19 on a GPU; the loss always has 32"
@@ -121,7 +159,7 @@ class Trainer:
     on_nonfinite: Literal["stop", "skip"] = setting(
         "stop", "what a loss or gradient that is not finite does; neither lets it reach the weights"
     )
-    log_every_n_steps: int = setting(50, "steps between two points of train/loss_step", low=1)
+    log_every_n_steps: int = setting(50, "steps between two points of train/loss_step", low=1, high=1_000_000)
     save_every_minutes: float = setting(
         5.0, "minutes of training after which last.ckpt is saved in the middle of an epoch too", low=0
     )
@@ -199,7 +237,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         VAEError: no such file, not YAML, empty, not a mapping, an unknown key or a value of a wrong type.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_TEXT + 1)
     except FileNotFoundError:
         raise VAEError(f"--config: no such file: {path}. Give a YAML file, say configs/toons.yaml.") from None
     except (OSError, UnicodeDecodeError) as e:
@@ -213,12 +252,23 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     Raises:
         VAEError: as read_yaml, with `source` in front.
     """
+    if len(text) > MAX_TEXT:
+        raise VAEError(f"{source}: longer than {MAX_TEXT:,} characters, so no list of settings. Give a config.")
     try:
         tree = yaml.load(text, StrictLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:  # !!int '' is one
         raise VAEError(f"{source}: not valid YAML: {one_line(e)}. Mend that line.") from None
     if tree is None:
         raise VAEError(f"{source}: the file is empty. Write settings in it, say 'data: {{path: my_pictures}}'.")
+    return parse_tree(tree, source)
+
+
+def parse_tree(tree: Any, source: str) -> dict[str, Any]:
+    """The settings in `tree`, a mapping of sections as YAML or JSON gives it, flat, of the right types.
+
+    Raises:
+        VAEError: not a mapping, an unknown key or a value of a wrong type; `source` in front.
+    """
     if not isinstance(tree, Mapping):
         raise VAEError(f"{source}: not a mapping but a {type(tree).__name__}. Write 'section: {{key: value}}' lines.")
     try:
@@ -229,11 +279,16 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         raise VAEError(f"{source}: {e}") from None
 
 
-def to_yaml(config: Config) -> str:
-    """`config` as YAML that reads back to the same Config."""
+def to_tree(config: Config) -> dict[str, Any]:
+    """`config` as sections of settings, as YAML and JSON hold them."""
     tree = asdict(config)
     tree["model"]["widths"] = list(config.model.widths)
-    return yaml.safe_dump(tree, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    return tree
+
+
+def to_yaml(config: Config) -> str:
+    """`config` as YAML that reads back to the same Config."""
+    return yaml.safe_dump(to_tree(config), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -321,23 +376,44 @@ def _typed(flat: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown_key(key)
         if value is None and NoneType not in get_args(_hint(key)):
             raise bad_value(key, value)
-        try:
-            typed[key] = parser.parse_object({key: value}, defaults=False)[key]
-        except (ArgumentError, TypeError, ValueError, OverflowError):
-            raise bad_value(key, value) from None
+        typed[key] = value if isinstance(value, str) and _takes_text(key) else _parsed(parser, key, value)
         _check_range(key, typed[key])
     return typed
 
 
+def _takes_text(key: str) -> bool:
+    return str in (_hint(key), *get_args(_hint(key)))
+
+
+def _parsed(parser: ArgumentParser, key: str, value: Any) -> Any:
+    """`value` as the setting's type; text is read as YAML once more, references and all, so it has to be short."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(part, str) and len(part) > MAX_VALUE for part in parts):
+        raise bad_value(key, value)
+    try:
+        return parser.parse_object({key: value}, defaults=False)[key]
+    except (ArgumentError, TypeError, ValueError, OverflowError, RecursionError):
+        raise bad_value(key, value) from None
+
+
 def _check_range(key: str, value: Any) -> None:
     meta = keys()[key].metadata
-    if isinstance(value, str) and (not value.strip() or "\0" in value):
+    if isinstance(value, str) and not _is_name(value):
         raise bad_value(key, value)
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
-        if not (math.isfinite(number) and meta["low"] <= number <= meta["high"] and number > meta["above"]):
+        finite = isinstance(number, int) or math.isfinite(number)
+        if not (finite and meta["low"] <= number <= meta["high"] and number > meta["above"]):
             raise bad_value(key, value)
+
+
+def _is_name(text: str) -> bool:
+    """Whether the system can take `text` for the name of a file."""
+    try:
+        return bool(text.strip()) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _check(config: Config) -> None:
@@ -348,6 +424,10 @@ def _check(config: Config) -> None:
     widths, size = config.model.widths, config.data.image_size
     if not widths:
         raise VAEError("model.widths: [] is empty. Give one number of channels a stage, say [32, 64, 128].")
+    largest = keys()["data.image_size"].metadata["high"]
+    if 2 ** len(widths) > largest:
+        most = largest.bit_length() - 1
+        raise VAEError(f"model.widths: {len(widths)} of them, and {most} halve {largest} pixels to one. Give fewer.")
     step = 2 ** len(widths)
     if size % step:
         lower, upper = size // step * step, (size // step + 1) * step

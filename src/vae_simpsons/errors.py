@@ -26,5 +26,6 @@ class Interrupted(VAEError):
 
 
 def one_line(text: object) -> str:
-    """`text` with every run of white space, newlines included, turned into one space."""
-    return " ".join(str(text).split())
+    """`text` with each run of white space, newlines included, as one space, and what terminals obey spelt out."""
+    words = " ".join(str(text).split())
+    return words if words.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -191,6 +192,90 @@ def test_what_is_no_image_is_named_with_its_reason(tmp_path, content, said):
     (tmp_path / "a.jpg").write_bytes(content)
     found = reason(tmp_path / "a.jpg")
     assert found is not None and said in found.lower() and "\n" not in found and "object at" not in found
+
+
+def jpeg_that_says(width, height, scans=1, **options):
+    """A JPEG whose header claims any size, and which repeats its last scan."""
+    stream = io.BytesIO()
+    scene().save(stream, "JPEG", **options)
+    raw = bytearray(stream.getvalue())
+    frame, scan = max(raw.find(b"\xff\xc0"), raw.find(b"\xff\xc2")), raw.rindex(b"\xff\xda")
+    raw[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(raw[:scan] + raw[scan:-2] * scans + raw[-2:])
+
+
+def filled_in(jpeg):
+    """`jpeg` with a fill byte, which is allowed, before its frame's marker: what walks the segments loses its way."""
+    frame = max(jpeg.find(b"\xff\xc0"), jpeg.find(b"\xff\xc2"))
+    return jpeg[:frame] + b"\xff" + jpeg[frame:]
+
+
+def tiff_that_says(width, height, **tags):
+    names = {"tile_width": 322, "tile_length": 323, "offset": 324, "length": 325}
+    entries = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1, **{names[k]: v for k, v in tags.items()}}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(100)
+
+
+def bmp_that_says(width, height):
+    header = struct.pack("<IHHIIiiHHIIiiII", 1200, 0, 0, 1078, 40, width, height, 1, 8, 1, 0, 0, 0, 256, 0)
+    return b"BM" + header + bytes(1024) + b"\0\2\xff\xff" * 10  # run-length: 255 rows down, 255 pixels on
+
+
+def png_with_text(kind):
+    """A PNG of 8x8 with 20 MB of text, or of a profile, in 20 kB."""
+    body = b"a\0\0" + zlib.compress(bytes(20_000_000), 9)
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return png_that_says(8, 8)[:33] + chunk + png_that_says(8, 8)[33:]
+
+
+def gif_that_says(width, height):
+    size = struct.pack("<HH", width, height)
+    return b"GIF89a" + size + b"\0\0\0,\0\0\0\0" + size + b"\0\2\0;"
+
+
+def webp_that_says(width, height):
+    size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return b"RIFF" + struct.pack("<I", 62) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\2\0\0\0" + size + bytes(40)
+
+
+BOMBS = {
+    "png": (png_that_says(8000, 8000), "8000x8000 from 65 bytes, a decompression bomb"),
+    "gif": (gif_that_says(8000, 8000), "8000x8000 from"),
+    "tiff": (tiff_that_says(8000, 8000, tile_width=16, tile_length=16, offset=150, length=60), "8000x8000 from"),
+    "tiff tile": (tiff_that_says(64, 64, tile_width=60000, tile_length=60000, offset=150, length=60), "60000x60000"),
+    "webp": (webp_that_says(2**24, 255), "bomb"),
+    "bmp": (bmp_that_says(2**26, 1), "67108864x1, a side of more than 65,536 pixels"),
+    "jpeg in scans": (jpeg_that_says(12_000, 12_000, progressive=True), "12000x12000, more than 67,108,864 pixels"),
+    "jpeg in hidden scans": (filled_in(jpeg_that_says(12_000, 12_000, progressive=True)), "12000x12000, more than"),
+    "jpeg in many scans": (jpeg_that_says(64, 48, scans=200, progressive=True), "scans, more than 100"),
+    "png text": (png_with_text(b"zTXt"), "too large"),
+    "png profile": (png_with_text(b"iCCP"), "too large"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.skipif(os.name == "nt", reason="resource is of POSIX")
+@pytest.mark.parametrize(("content", "said"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_refused_before_it_takes_memory_or_time(tmp_path, content, said):
+    import resource
+
+    (tmp_path / "a.jpg").write_bytes(content)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    assert said in reason(tmp_path / "a.jpg")
+    assert time.monotonic() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_what_libraries_say_of_a_file_is_not_printed(tmp_path, capfd):
+    scene().save(tmp_path / "a.tiff", compression="jpeg")
+    raw = (tmp_path / "a.tiff").read_bytes()
+    (tmp_path / "a.tiff").write_bytes(raw.replace(b"\xff\xdb", b"\xff\xfe"))  # without quantization tables
+    assert reason(tmp_path / "a.tiff") is not None
+    many = tiff_that_says(8, 8).replace(struct.pack("<HHII", 277, 4, 1, 1), struct.pack("<HHII", 277, 4, 1, 999))
+    (tmp_path / "b.tiff").write_bytes(many)  # numbers for each pixel
+    assert reason(tmp_path / "b.tiff") is not None
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")

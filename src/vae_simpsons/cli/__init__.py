@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vae_simpsons import __version__
 from vae_simpsons.cli.data import data
 from vae_simpsons.cli.encode import encode
+from vae_simpsons.cli.export import export
 from vae_simpsons.cli.parsing import Parser
 from vae_simpsons.cli.sample import sample
 from vae_simpsons.cli.train import train
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
   vae encode --ckpt runs/toons/<time>/last.ckpt my_pictures --out latents
+  vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
 'vae train --help' lists every setting; 'vae sample --help' the options of sampling.
 """
@@ -29,6 +31,7 @@ VERBS = {
     "train": (train, "train a model on a folder of pictures, or on drawn cartoon faces"),
     "sample": (sample, "draw new pictures from a trained model"),
     "encode": (encode, "encode a folder of pictures to arrays of mu and log_var"),
+    "export": (export, "write a trained model as safetensors and JSON, for passing on"),
     "data": (data, "check a folder of pictures, unpack an archive, draw cartoon faces"),
 }
 
@@ -54,7 +57,8 @@ def run(arguments: list[str]) -> int:
     parser = Parser("vae", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
     kind = argparse.ArgumentParser  # not Parser: these only list the verbs
-    verbs = parser.add_subparsers(dest="verb", metavar="{train,sample,encode,data}", required=True, parser_class=kind)
+    verbs_named = "{train,sample,encode,export,data}"
+    verbs = parser.add_subparsers(dest="verb", metavar=verbs_named, required=True, parser_class=kind)
     for verb, (_, said) in VERBS.items():
         verbs.add_parser(verb, help=said, add_help=False)
     verb = parser.parse_args(arguments[:1]).verb

@@ -31,7 +31,7 @@ def sample(arguments: list[str]) -> int:
 def sample_parser() -> argparse.ArgumentParser:
     """The options of `vae sample`."""
     parser = Parser("vae sample", description="Draw pictures from a trained model: z ~ N(0, I) through the decoder.")
-    parser.add_argument("--ckpt", required=True, metavar="FILE", help="checkpoint of a run: last.ckpt or best.ckpt")
+    parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
     parser.add_argument("-n", type=int, default=64, metavar="N", help="how many (default 64)")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--out", default="samples.png", metavar="FILE", help="one PNG, a grid (default samples.png)")

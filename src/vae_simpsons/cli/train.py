@@ -38,6 +38,7 @@ def resume(which: str, settings: dict[str, Any], name: str, has_config: bool, ar
     from vae_simpsons import checkpoint
     from vae_simpsons.training import run as training
     from vae_simpsons.training import runfolder
+    from vae_simpsons.training.resumable import check_resumable
 
     path = runfolder.find_last(which, settings.get("out"), name)
     checkpoint.read(path, setting="--resume")  # before anything is made; another run may still be writing to it
@@ -45,6 +46,7 @@ def resume(which: str, settings: dict[str, Any], name: str, has_config: bool, ar
     with runfolder.held(folder):
         found = checkpoint.read(path, setting="--resume")
         config = from_flat(settings if has_config else to_flat(found.config) | settings)
+        check_resumable(found)
         training.check_resume(config, found)
         training.train(config, folder, ["vae", "train", *arguments], resume=found)
     return 0

@@ -1,9 +1,12 @@
 """One image file, whatever it is -> pixels at the size that is trained on."""
 
+import ctypes
 import hashlib
 import io
+import logging
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +24,22 @@ from vae_simpsons.errors import one_line
 
 ORIENTATION = 0x0112  # EXIF: how the camera was held; 1 is upright
 JPEG_START, APP1, START_OF_SCAN = b"\xff\xd8", 0xE1, 0xDA
+WITH_LENGTH = (*range(0xC0, 0xD0), *range(0xDA, 0xFF))  # the markers that a length follows
+SEQUENTIAL = (0xC0, 0xC1)  # how the frame of a JPEG begins that is not progressive
+TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
 BACKGROUND = (255, 255, 255)  # what shows through where an image is transparent
 MAX_BYTES = 2**30  # of a file
 MAX_PIXELS = 2**26  # that are decoded, 67 million; a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough
+MAX_SIDE = 2**16  # pixels
+FREE_PIXELS = 2**24  # that an image may have however small its file is
+MAX_PIXELS_A_BYTE = 2000  # beyond those; a PNG of one colour has 344, the emptiest JPEG 85
+MAX_SCANS = 100  # of a JPEG; encoders write about ten
+
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong with a file is said here, once
+with suppress(AttributeError, OSError):  # libtiff would write it to stderr by itself; not every Pillow lets it be told
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 class Decoded(NamedTuple):
@@ -129,8 +144,10 @@ def _plain_jpeg(raw: np.ndarray, data: Data) -> Stored | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
         mode = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L"}.get(colours)
         factor = reduction(width, height, data)
-        if mode is None or width * height > MAX_PIXELS * factor**2:
+        if mode is None:
             return None
+        _check_jpeg(raw, width, height)
+        _check_size(width // factor, height // factor, len(raw))
         colours = "GRAY" if data.channels == 1 else "RGB"
         pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-height // factor))  # (h, w, C)
     except ValueError:  # damaged, or of a kind that libjpeg-turbo's own interface does not take
@@ -139,18 +156,54 @@ def _plain_jpeg(raw: np.ndarray, data: Data) -> Stored | None:
 
 
 def _is_upright_jpeg(raw: np.ndarray) -> bool:
-    """Whether a file is a JPEG without an APP1 segment, where EXIF and XMP say how the camera was held.
+    """Whether a file is a JPEG without an APP1 segment, where EXIF and XMP say how the camera was held."""
+    return raw[:2].tobytes() == JPEG_START and APP1 not in _segments(raw)
+
+
+def _segments(raw: np.ndarray) -> dict[int, int]:
+    """Where the segments of a JPEG's header begin, by marker, up to the first scan, as far as they follow each other.
 
     Source: ITU-T T.81, Annex B: FF, a marker, the segment's length in two bytes; SOS ends the header.
     """
-    at = 2
-    if raw[:2].tobytes() != JPEG_START:
-        return False
-    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] != START_OF_SCAN:
-        if raw[at + 1] == APP1:
-            return False
+    at, found = 2, {}
+    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] in WITH_LENGTH and START_OF_SCAN not in found:
+        found[int(raw[at + 1])] = at
         at += 2 + 256 * int(raw[at + 2]) + int(raw[at + 3])
-    return True
+    return found
+
+
+def _check_jpeg(raw: np.ndarray, width: int, height: int) -> None:
+    """Refuse a JPEG in so many scans, or in several and so large, that it takes far more than its pixels do.
+
+    What comes in several scans is kept whole, six bytes a pixel, at whatever part of its size it is decoded, and gone
+    through once for each: a kilobyte can ask for 25 GB, or for hours.
+
+    Raises:
+        ValueError: saying which.
+    """
+    segments = _segments(raw)
+    frame = next((segments[marker] for marker in SEQUENTIAL if marker in segments), None)
+    scan = segments.get(START_OF_SCAN)
+    if frame and scan and bytes(raw[frame + 9 : frame + 10]) == bytes(raw[scan + 4 : scan + 5]):
+        return  # all components are in the first scan, and decoding ends with it
+    _check_size(width, height, len(raw))
+    scans = raw.tobytes().count(bytes([0xFF, START_OF_SCAN]))
+    if scans > MAX_SCANS:
+        raise ValueError(f"a JPEG in {scans:,} scans, more than {MAX_SCANS}")
+
+
+def _check_size(width: int, height: int, file_bytes: int) -> None:
+    """Refuse an image before memory is taken for it that would take too much, or far too much for its file.
+
+    Raises:
+        ValueError: with its size.
+    """
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width}x{height}, a side of more than {MAX_SIDE:,} pixels")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}x{height}, more than {MAX_PIXELS:,} pixels")
+    if width * height > max(FREE_PIXELS, MAX_PIXELS_A_BYTE * file_bytes):
+        raise ValueError(f"{width}x{height} from {file_bytes:,} bytes, a decompression bomb")
 
 
 def _any_image(raw: np.ndarray, data: Data) -> Stored:
@@ -158,9 +211,12 @@ def _any_image(raw: np.ndarray, data: Data) -> Stored:
     with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
         width, height, kind, mode = image.width, image.height, str(image.format), image.mode
         factor = reduction(width, height, data)
+        if raw[:2].tobytes() == JPEG_START:
+            _check_jpeg(raw, width, height)
         image.draft(None, (width // factor, height // factor))  # which JPEG alone knows
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width}x{image.height}, more than {MAX_PIXELS:,} pixels")
+        _check_size(image.width, image.height, len(raw))
+        tags = getattr(image, "tag_v2", {})
+        _check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))  # a TIFF's, which may be any
         image.load()
         flat = flatten(image, "L" if data.channels == 1 else "RGB")
         orientation = image.getexif().get(ORIENTATION, 1)

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
-from vae_simpsons import __version__
+from vae_simpsons import __version__, exported
 from vae_simpsons.config import Config, to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import write_manifest
@@ -157,7 +157,7 @@ def find_last(which: str, out: str | None, config_name: str) -> Path:
     """
     if which != "last":
         path = Path(which).expanduser()
-        return path / "last.ckpt" if path.is_dir() else path
+        return path / "last.ckpt" if path.is_dir() and not exported.is_exported(path) else path
     if out is not None:
         return Path(out).expanduser() / "last.ckpt"
     found = max(Path("runs").glob(f"{config_name}/*/last.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
