@@ -198,7 +198,7 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--data", type=Path, metavar="DIR", help="a folder of JPEG files; default: drawn toons")
-    parser.add_argument("--images", type=int, default=2048, help="how many toons to draw (default 2048)")
+    parser.add_argument("--images", type=int, default=4096, help="how many toons to draw (default 4096)")
     parser.add_argument("--epochs", type=int, default=2, help="of each run; the last one is the steady state")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
