@@ -148,12 +148,16 @@ class Trainer:
     devices: int | Literal["auto"] = setting(
         1, "how many devices (on a CPU: processes); auto: all there are", low=1, high=1024
     )
+    num_nodes: int = setting(1, "machines that train together, each with that many devices", low=1, high=1024)
     strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process a device, gradients averaged")
     precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
         "32-true", "arithmetic of the network; tf32: 32 bits, products of 19 on a GPU; the loss always has 32"
     )
     engine: Literal["auto", "graph", "compile", "eager"] = setting(
         "auto", "how a step runs; graph: replayed on a CUDA GPU; eager: plainly; auto: graph where it can be"
+    )
+    deterministic: bool = setting(
+        False, "GPU kernels that give the same bits every time, and are slower; a CPU's always do"
     )
     gradient_clip_val: float | None = setting(None, "largest norm of the gradient; null: no clipping", above=0)
     on_nonfinite: Literal["stop", "skip"] = setting(

@@ -19,6 +19,7 @@ from vae_simpsons.errors import VAEError
 from vae_simpsons.training import engine, run
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, GraphModule, choose, chunk_ends, chunk_steps
+from vae_simpsons.training.module import VAEModule
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -48,9 +49,26 @@ def train(out: Path, pictures: Path, name: str, *extra: str) -> dict:
 )
 def test_fast_steps_are_the_plain_loops(pictures, tmp_path, monkeypatch, extra):
     plain = train(tmp_path / "plain", pictures, "eager", "--trainer.max_epochs=3", *extra)
+    drawn_from = torch.get_rng_state()
     as_graph(monkeypatch)
     fast = train(tmp_path / "fast", pictures, "graph", "--trainer.max_epochs=3", *extra)
-    close = {"rtol": 1e-5, "atol": 1e-6}
+    assert torch.equal(torch.get_rng_state(), drawn_from)
+    are_alike(tmp_path, fast, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("extra", [(), ("--trainer.gradient_clip_val=0.01", "--data.horizontal_flip=true")])
+def test_a_captured_graph_takes_the_plain_loops_steps(pictures, tmp_path, extra):
+    extra = ("--trainer.max_epochs=3", "--trainer.accelerator=cuda", "--trainer.deterministic=true", *extra)
+    plain = train(tmp_path / "plain", pictures, "eager", *extra)
+    drawn_from = torch.cuda.get_rng_state()
+    fast = train(tmp_path / "fast", pictures, "graph", *extra)
+    assert torch.equal(torch.cuda.get_rng_state(), drawn_from)
+    are_alike(tmp_path, fast, plain, rtol=1e-4, atol=1e-5)
+
+
+def are_alike(folder: Path, fast: dict, plain: dict, **close: float) -> None:
+    """Weights, statistics, optimizer, learning rate, steps and curves of the runs that left these checkpoints."""
     torch.testing.assert_close(fast["state_dict"], plain["state_dict"], **close)
     assert fast["global_step"] == plain["global_step"] == 9
     ours, theirs = fast["optimizer_states"][0], plain["optimizer_states"][0]
@@ -58,7 +76,7 @@ def test_fast_steps_are_the_plain_loops(pictures, tmp_path, monkeypatch, extra):
     rates = [state["param_groups"][0]["lr"] for state in (ours, theirs)]
     assert isinstance(rates[0], float) and rates[0] == pytest.approx(rates[1], rel=1e-6)
     assert rates[0] == pytest.approx(0.005 * 0.95**3)
-    assert curves(tmp_path / "fast") == curves(tmp_path / "plain")
+    assert curves(folder / "fast") == curves(folder / "plain")
 
 
 def curves(folder: Path) -> dict[str, list]:
@@ -155,6 +173,13 @@ def test_max_steps_stops_a_chunked_run_where_it_stops_a_plain_one(tmp_path):
     assert float(module.optimizers(use_pl_optimizer=False).state[module.network.encoder.mu.bias]["step"]) == 7
 
 
+@pytest.mark.parametrize("build", [VAEModule, lambda config: GraphModule(config, lambda step: step)])
+def test_early_stopping_ends_every_engine_at_the_same_step(tmp_path, build):
+    stop = pl.callbacks.EarlyStopping("val/loss", patience=1, min_delta=1e9)
+    _, trainer = fitted(build(small_config()), tmp_path, max_epochs=9, callbacks=[stop])
+    assert (trainer.current_epoch, trainer.global_step) == (2, 10)
+
+
 def test_a_step_is_captured_once_and_warming_up_leaves_no_trace(tmp_path):
     captured = []
 
@@ -176,7 +201,7 @@ def small_config() -> Config:
     return from_flat(given | {"trainer.log_every_n_steps": 4, "trainer.accelerator": "cpu"})
 
 
-def fitted(module: GraphModule, folder: Path, **settings) -> tuple[GraphModule, pl.Trainer]:
+def fitted(module: VAEModule, folder: Path, **settings) -> tuple[VAEModule, pl.Trainer]:
     """The module after a Trainer with `settings` has trained it on noise, five steps an epoch."""
     noise = torch.randint(0, 256, (30, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     dataset = Dataset(Path(), Pack(Path(), noise, Index()), Split(np.arange(20), np.arange(20, 30)))
@@ -193,5 +218,5 @@ def fitted(module: GraphModule, folder: Path, **settings) -> tuple[GraphModule, 
         num_sanity_val_steps=0,
         **settings,
     )
-    trainer.fit(module, ImagesDataModule(dataset, module.config, chunked=True))
+    trainer.fit(module, ImagesDataModule(dataset, module.config, chunked=isinstance(module, GraphModule)))
     return module, trainer

@@ -125,8 +125,7 @@ class MetricsTable(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Note the time."""
-        self.started = time.monotonic() - self.before_s
-        self.before_s = 0.0
+        self.started = time.monotonic() - (self.before_s if module.interrupted else 0.0)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Add the epoch's row and points."""
@@ -153,7 +152,7 @@ class MetricsTable(pl.Callback):
         return {"epoch_s": time.monotonic() - self.started}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from there, unless the epoch was whole."""
+        """Go on from there."""
         self.before_s = state_dict["epoch_s"]
 
 

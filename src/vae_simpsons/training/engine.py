@@ -101,7 +101,7 @@ def chunk_ends(steps: int, done: int, every: int, most: int, limit: int = -1) ->
 def capture(step: Callable[[], None]) -> Callable[[], None]:
     """What replays `step`, which reads and writes only tensors that stay where they are, as one CUDA graph."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may copy and write meanwhile
         step()
     return graph.replay
 

@@ -88,8 +88,8 @@ class VAEModule(pl.LightningModule):
 
     def add(self, figures: Tensor) -> None:
         """Add a batch's train_figures to the epoch's, if they are finite."""
-        finite = figures.isfinite().all()
-        self.totals += torch.where(finite, torch.cat([figures, figures.new_ones(1)]), 0.0)
+        counted = torch.cat([figures, figures.new_ones(1)])
+        self.totals += torch.where(figures.isfinite().all(), counted, torch.zeros_like(counted))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep from the weights what is not finite."""

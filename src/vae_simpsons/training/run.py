@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons import checkpoint, sampling
@@ -78,7 +79,9 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
     except Stopped as e:
         if not trainer.is_global_zero:
             raise SystemExit(128 + e.signum) from None  # the first process speaks
-        raise Interrupted(f"stopped by {e}, and saved. {how_to_go_on(folder)}", 128 + e.signum) from None
+        why = attempt.failing.get(str(folder.last))
+        saved = f"but what came last could not be saved: {why}" if why else "and saved"
+        raise Interrupted(f"stopped by {e}, {saved}. {how_to_go_on(folder)}", 128 + e.signum) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt(how_to_go_on(folder)) from None
     if str(folder.last) in attempt.failing:
@@ -148,12 +151,15 @@ def build_trainer(
             max_epochs=settings.max_epochs,
             accelerator=settings.accelerator,
             devices=settings.devices,
+            num_nodes=settings.num_nodes,
             strategy=settings.strategy,
             precision=settings.precision.replace("tf32", "32-true"),
             log_every_n_steps=settings.log_every_n_steps,
+            deterministic=settings.deterministic,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None, attempt),
             callbacks=[health, MetricsTable(folder.metrics, attempt), keep, EpochProgress(), StopOnSignal(keep)],
-            plugins=[CheckpointFiles(folder, writer, attempt)],
+            plugins=[CheckpointFiles(folder, writer, attempt), *cluster()],
+            default_root_dir=folder.path,
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # the batches know their process
@@ -163,6 +169,11 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError) as e:
         raise VAEError(f"trainer: {one_line(e)} Change trainer.accelerator, devices, strategy or precision.") from None
+
+
+def cluster() -> list[SLURMEnvironment]:
+    """SLURM where the run is one of its jobs, without Lightning's own answer to its signals: StopOnSignal has one."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def check_device(config: Config) -> None:
@@ -190,7 +201,8 @@ def use_precision(config: Config, engine: Engine) -> None:
     """Tell torch's GPU libraries what 32 bits mean, and whether to search for their fastest convolutions."""
     tf32 = config.trainer.precision == "tf32"  # torch's own default takes it for convolutions unasked
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = engine.name == "graph"  # shapes never change, and the warm-up pays for it
+    # Shapes never change, and the warm-up pays for it; what the search finds differs from one start to the next.
+    torch.backends.cudnn.benchmark = engine.name == "graph" and not config.trainer.deterministic
 
 
 def quieten_lightning() -> None:
@@ -245,7 +257,7 @@ def announcement(
 def hint(config: Config, device: str) -> str | None:
     """What would train faster on this device; None where nothing is known to."""
     if device.startswith("cpu") and config.trainer.precision == "32-true" and multiplies_bfloat16():
-        return "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 matrices itself (AMX)"
+        return "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 numbers itself"
     return None
 
 

@@ -241,8 +241,10 @@ def cpu_name() -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor has AMX for bfloat16; without it half precision can be slower than single on a CPU."""
-    return sys.platform == "linux" and "amx_bf16" in Path("/proc/cpuinfo").read_text().split()
+    """Whether the processor has instructions for bfloat16; without them half precision can be slower than single."""
+    if sys.platform != "linux":
+        return False
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text().split())
 
 
 def _numbered(stem: Path):

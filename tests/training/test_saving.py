@@ -1,0 +1,158 @@
+"""Saves that fail, folders that vanish, and two at once: nothing of the user's is lost, and it is said."""
+
+import errno
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import TINY, flags
+from vae_simpsons import checkpoint, images
+from vae_simpsons.checkpoint import read
+from vae_simpsons.cli import main
+from vae_simpsons.config import Config
+from vae_simpsons.training import callbacks
+from vae_simpsons.training.module import VAEModule
+from vae_simpsons.training.runfolder import RunFolder, held
+
+
+def train(out, pictures, *extra: str) -> int:
+    settings = TINY | {"trainer.max_epochs": "4"}
+    return main(["train", *flags(settings), f"--data.path={pictures}", f"--out={out}", *extra])
+
+
+def no_room(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def failing(monkeypatch, owner, name: str, calls: set[int], error=no_room) -> None:
+    """Let some calls of a function fail, counted from 1."""
+    real, count = getattr(owner, name), 0
+
+    def maybe(*args, **settings):
+        nonlocal count
+        count += 1
+        return error() if count in calls else real(*args, **settings)
+
+    monkeypatch.setattr(owner, name, maybe)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+def test_a_save_that_fails_keeps_the_last_and_is_said_once_and_tried_again(
+    pictures, tmp_path, monkeypatch, capsys, code
+):
+    def error():
+        raise OSError(code, "No")
+
+    failing(monkeypatch, checkpoint, "replacing", {3, 5}, error)  # those of epochs 2 and 3: last and best each in 1
+    kept = []
+    end = VAEModule.on_train_epoch_start
+
+    def on_train_epoch_start(self):
+        self.trainer.callbacks[2].writer.finish()
+        last = tmp_path / "run" / "last.ckpt"
+        kept.append(read(last).epochs if last.exists() else 0)
+        end(self)
+
+    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    assert train(tmp_path / "run", pictures) == 0
+    said = capsys.readouterr().err
+    last = tmp_path / "run" / "last.ckpt"
+    assert said.count(f"vae: cannot write {last}: No. Training goes on and tries again") == 1
+    assert said.count(f"vae: {last} is written again.") == 1
+    assert kept[1] == kept[2] == 1 and read(last).epochs == 4
+    assert not list((tmp_path / "run").glob(".*.part"))
+
+
+def test_a_last_save_that_fails_is_an_error(pictures, tmp_path, monkeypatch, capsys):
+    failing(monkeypatch, checkpoint, "replacing", set(range(3, 99)))
+    assert train(tmp_path / "run", pictures) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "could not be written at the end: No space left" in said[1] and "--resume" in said[1]
+    assert read(tmp_path / "run" / "last.ckpt").epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "what"),
+    [(images, "_write_rows", ".png"), (callbacks, "replacing", "metrics.csv")],
+    ids=["pictures", "table"],
+)
+def test_training_goes_on_without_pictures_and_tables(pictures, tmp_path, monkeypatch, capsys, owner, name, what):
+    failing(monkeypatch, owner, name, {1})
+    assert train(tmp_path / "run", pictures) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"{what}: No space left on device. Training goes on" in said
+        and read(tmp_path / "run" / "last.ckpt").epochs == 4
+    )
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5
+
+
+def test_training_goes_on_without_tensorboard(pictures, tmp_path, monkeypatch, capsys):
+    from torch.utils.tensorboard import SummaryWriter
+
+    failing(monkeypatch, SummaryWriter, "add_scalar", set(range(1, 999)))
+    failing(monkeypatch, SummaryWriter, "flush", set(range(1, 999)))
+    assert train(tmp_path / "run", pictures) == 0
+    assert capsys.readouterr().err.count("cannot write TensorBoard's curves: No space left") == 1
+
+
+def test_a_run_folder_that_vanishes_is_made_again(pictures, tmp_path, monkeypatch):
+    start = VAEModule.on_train_epoch_start
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 2:
+            self.trainer.callbacks[2].writer.finish()
+            shutil.rmtree(tmp_path / "run")
+        start(self)
+
+    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    assert train(tmp_path / "run", pictures) == 0
+    assert read(tmp_path / "run" / "last.ckpt").epochs == 4
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5
+
+
+def test_a_second_run_in_a_folder_is_refused_and_leaves_it_alone(pictures, tmp_path, capsys):
+    folder = RunFolder(tmp_path / "run")
+    with held(folder):
+        folder.config.write_text("mine")
+        assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder.path}"]) == 1
+        assert "holds another run" in capsys.readouterr().err
+        folder.config.unlink()
+        assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder.path}"]) == 1
+        assert "another run trains in" in capsys.readouterr().err
+        assert [p.name for p in folder.path.iterdir()] == [".lock"]
+    assert not folder.path.exists()
+    assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder.path}"]) == 0
+
+
+def test_what_a_killed_save_left_is_swept_by_the_next_run(run_folder, tmp_path):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    (folder / ".last.ckpt.1.part").write_bytes(b"half")
+    with held(RunFolder(folder)):
+        assert not (folder / ".last.ckpt.1.part").exists()
+    assert (folder / "last.ckpt").exists()
+
+
+def test_a_checkpoint_that_is_read_while_it_is_saved_is_always_whole(tmp_path):
+    path, done = tmp_path / "last.ckpt", threading.Event()
+    payload = {"state_dict": {"network.a": torch.zeros(100_000)}}
+    checkpoint.stamp(payload, Config(), 0)
+    checkpoint.write(payload, path)
+
+    def save() -> None:
+        for epoch in range(60):
+            checkpoint.stamp(payload, Config(), epoch)
+            checkpoint.write(payload, path)
+        done.set()
+
+    saving = threading.Thread(target=save)
+    saving.start()
+    epochs = []
+    while not done.is_set():
+        epochs.append(read(path).epochs)
+    saving.join()
+    assert epochs == sorted(epochs) and len(epochs) > 3
+    assert [p.name for p in Path(tmp_path).iterdir()] == ["last.ckpt"]
