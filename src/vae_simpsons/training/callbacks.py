@@ -3,8 +3,10 @@
 import csv
 import io
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from vae_simpsons import images, sampling
@@ -30,7 +31,6 @@ from vae_simpsons.training.writer import Attempts, Writer
 
 PICTURES = 64  # samples shown, and twice the number of reconstructions
 PICTURES_NROW = 8
-CURVES = "TensorBoard's curves"  # what is said to fail when the events file cannot be written
 PICTURES_SEED = 0  # of the z that every epoch's samples are decoded from
 
 FIGURES = (
@@ -41,7 +41,7 @@ FIGURES = (
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard events in the run folder itself.
+    """TensorBoard events in the run folder itself; what cannot be written is said, and tried again in a new file.
 
     Args:
         folder: the run's.
@@ -52,21 +52,65 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, folder: RunFolder, purge_step: int | None, attempt: Attempts) -> None:
         super().__init__(folder.path, name="", version="", default_hp_metric=False, purge_step=purge_step)
         self.attempt = attempt
+        self.one_at_a_time = threading.RLock()  # pictures come from the Writer's thread
         if any(folder.path.glob(f"events.out.tfevents.{int(time.time())}.*")):
             time.sleep(1)  # files are read in the order of their names, which tell seconds apart and no less
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a point to each curve."""
-        self.attempt(CURVES, super().log_metrics, metrics, step)
+        self._try(super().log_metrics, metrics, step)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None) -> None:
+        """Add settings and final figures to the HPARAMS tab."""
+        self._try(super().log_hyperparams, params, metrics)
+
+    @rank_zero_only
+    def add_histogram(self, name: str, values: Tensor, step: int) -> None:
+        """Add a histogram."""
+        self._try(lambda: self.experiment.add_histogram(name, values, step))
+
+    @rank_zero_only
+    def add_picture(self, name: str, png: bytes, size: tuple[int, int, int], step: int) -> None:
+        """Add the picture in the bytes of a PNG, of size (C, h, w)."""
+        channels, height, width = size
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._try(lambda: self.experiment.file_writer.add_summary(summary, step))
 
     @rank_zero_only
     def flush(self) -> None:
         """Hand all that was logged to the system."""
-        self.attempt(CURVES, self.experiment.flush)
+        self._try(lambda: self.experiment.flush())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Close the file."""
+        self._try(super().finalize, status)
 
     def save(self) -> None:
         """Nothing: Lightning's would write a second, lesser config file beside config.yaml."""
+
+    def _try(self, job: Callable[..., object], *arguments: object) -> None:
+        with self.one_at_a_time:
+            if self.attempt("TensorBoard's curves", job, *arguments):
+                return
+            if self._experiment is not None:
+                with suppress(OSError):
+                    self._experiment.close()
+            self._experiment = None
+            self._kwargs["purge_step"] = None  # the next file only adds
+
+
+def quieten_tensorboard() -> None:
+    """Let the thread that writes TensorBoard's file end without a traceback; whoever logs next hears of it."""
+    threading.excepthook = _unless_heard_of
+
+
+def _unless_heard_of(failed: threading.ExceptHookArgs) -> None:
+    if not (type(failed.thread).__name__ == "_AsyncWriterThread" and isinstance(failed.exc_value, OSError)):
+        threading.__excepthook__(failed)
 
 
 class Pictures(pl.Callback):
@@ -89,22 +133,17 @@ class Pictures(pl.Callback):
         if module.network.variational:
             drawn = torch.cat(list(sampling.sample(module.network, PICTURES, PICTURES_SEED)))
             self._keep(trainer, "samples", images.denormalise(drawn))
-            board = trainer.logger.experiment
-            self.attempt(CURVES, board.add_histogram, "kl_per_dimension", module.kl_per_dimension, last_step(trainer))
+            trainer.logger.add_histogram("kl_per_dimension", module.kl_per_dimension, last_step(trainer))
 
     def _keep(self, trainer: pl.Trainer, name: str, pixels: Tensor) -> None:
         path = self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png"
         picture = images.grid(pixels, PICTURES_NROW)
-        board = trainer.logger.experiment
-        self.writer.submit(self.attempt, str(path), keep_picture, path, picture, board, name, last_step(trainer))
+        self.writer.submit(self._write, path, picture, name, trainer.logger, last_step(trainer))
 
-
-def keep_picture(path: Path, picture: Tensor, board: SummaryWriter, name: str, step: int) -> None:
-    """Write a uint8 picture (C, h, w) to `path`, and the same bytes to TensorBoard."""
-    images.write_png(path, picture)
-    channels, height, width = picture.shape
-    image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=path.read_bytes())
-    board.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+    def _write(self, path: Path, picture: Tensor, name: str, logger: RunLogger, step: int) -> None:
+        """Write a uint8 picture (C, h, w) to `path`, and the same bytes to TensorBoard."""
+        if self.attempt(str(path), images.write_png, path, picture):
+            logger.add_picture(name, path.read_bytes(), tuple(picture.shape), step)
 
 
 class MetricsTable(pl.Callback):
@@ -145,7 +184,7 @@ class MetricsTable(pl.Callback):
             return
         settings = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in to_flat(module.config).items()}
         final = {f"final/{name}": value for name, value in figures_of(trainer).items()}
-        self.attempt(CURVES, trainer.logger.log_hyperparams, settings, final)
+        trainer.logger.log_hyperparams(settings, final)
 
     def state_dict(self) -> dict[str, float]:
         """How long the epoch has taken so far."""

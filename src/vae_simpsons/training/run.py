@@ -25,6 +25,7 @@ from vae_simpsons.training.callbacks import (
     MetricsTable,
     Pictures,
     RunLogger,
+    quieten_tensorboard,
     read_table,
 )
 from vae_simpsons.training.datamodule import ImagesDataModule
@@ -51,6 +52,7 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
         KeyboardInterrupt: with a line that says how to go on.
     """
     quieten_lightning()
+    quieten_tensorboard()
     keep_freed_buffers()
     writer, attempt = Writer(), Attempts()
     trainer = build_trainer(config, folder, resume, writer, attempt)
