@@ -137,8 +137,10 @@ def measure_ours(folder: Path, epochs: int, device: str, extra: list[str]) -> di
             "trainer.accelerator": device,
             "out": f"{place}/run",
         }
-        flags = [f"--{key}={value}" for key, value in settings.items()]
-        seconds, memory, _ = run([sys.executable, "-m", "vae_simpsons", "train", *flags, *extra])
+        command = [sys.executable, "-m", "vae_simpsons", "train", *extra]
+        command += [f"--{key}={value}" for key, value in settings.items()]
+        seconds, memory, _ = run(command)
+        first = first_step([*command, f"--out={place}/again"], Path(place, "again"))
         with open(f"{place}/run/metrics.csv", newline="") as file:
             rows = list(csv.DictReader(file))
     steps = int(rows[0]["step"])
@@ -146,7 +148,21 @@ def measure_ours(folder: Path, epochs: int, device: str, extra: list[str]) -> di
         "steady": steps * BATCH / float(rows[-1]["time_s"]),
         "whole": steps * BATCH * epochs / seconds,
         "memory": memory,
+        "first_step": first,
     }
+
+
+def first_step(command: list[str], folder: Path) -> float:
+    """Seconds until a `vae train` that saves after every step has saved its first; it is killed then."""
+    began = time.perf_counter()
+    with subprocess.Popen([*command, "--trainer.save_every_minutes=0"], stdout=subprocess.DEVNULL) as process:
+        while not (folder / "last.ckpt").exists():
+            if process.poll() is not None:
+                sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+            time.sleep(0.01)
+        took = time.perf_counter() - began
+        process.kill()
+    return took
 
 
 def matrix_rate(device: str, size: int = 2048) -> float:
@@ -219,6 +235,7 @@ def main() -> None:
         print(f"{name:24}{plain[key]:>12.0f}{ours[key]:>12.0f}{ours[key] / plain[key]:>8.1f}")
     print(f"{'ms a step':24}{BATCH / plain['steady'] * 1e3:>12.1f}{BATCH / ours['steady'] * 1e3:>12.1f}")
     print(f"{'share of matrix rate':24}{plain['share']:>12.0%}{ours['share']:>12.0%}")
+    print(f"{'first step after, s':24}{'':12}{ours['first_step']:>12.1f}")
     print(f"{'peak memory, MB':24}{plain['memory'] / 1e6:>12.0f}{ours['memory'] / 1e6:>12.0f}")
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
