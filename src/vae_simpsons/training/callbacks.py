@@ -58,8 +58,9 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add a point to each curve."""
-        self._try(super().log_metrics, metrics, step)
+        """Add a point to each curve; Lightning's own would make a ValueError of a full disk."""
+        for name, value in metrics.items():
+            self._try(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
 
     @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None) -> None:
@@ -82,7 +83,7 @@ class RunLogger(TensorBoardLogger):
     @rank_zero_only
     def flush(self) -> None:
         """Hand all that was logged to the system."""
-        self._try(lambda: self.experiment.flush())
+        self._try(lambda: self.experiment.flush(), shows=True)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -92,9 +93,9 @@ class RunLogger(TensorBoardLogger):
     def save(self) -> None:
         """Nothing: Lightning's would write a second, lesser config file beside config.yaml."""
 
-    def _try(self, job: Callable[..., object], *arguments: object) -> None:
+    def _try(self, job: Callable[..., object], *arguments: object, shows: bool = False) -> None:
         with self.one_at_a_time:
-            if self.attempt("TensorBoard's curves", job, *arguments):
+            if self.attempt("TensorBoard's curves", job, *arguments, shows=shows):
                 return
             if self._experiment is not None:
                 with suppress(OSError):

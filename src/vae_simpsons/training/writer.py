@@ -70,8 +70,12 @@ class Attempts:
     def __init__(self) -> None:
         self.failing: dict[str, str] = {}
 
-    def __call__(self, what: str, job: Callable[..., Any], *arguments: Any) -> bool:
-        """Whether `job(*arguments)`, which writes `what`, went through."""
+    def __call__(self, what: str, job: Callable[..., Any], *arguments: Any, shows: bool = True) -> bool:
+        """Whether `job(*arguments)`, which writes `what`, went through.
+
+        Args:
+            shows: that it did shows that `what` can be written again; handing something to a queue does not.
+        """
         try:
             job(*arguments)
         except OSError as e:
@@ -80,7 +84,7 @@ class Attempts:
                 _say(f"cannot write {what}: {why}. Training goes on and tries again; make room or mend the folder.")
             self.failing[what] = why
             return False
-        if self.failing.pop(what, None):
+        if shows and self.failing.pop(what, None):
             _say(f"{what} is written again.")
         return True
 
