@@ -90,9 +90,8 @@ def memory(device: str) -> int:
     """The peak of this process's memory, or of the GPU's that it has taken, in bytes."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()  # getrusage would count the parent's, from before exec, as well
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def in_a_process(row: dict[str, int], options: argparse.Namespace) -> dict:
