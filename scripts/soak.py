@@ -112,17 +112,14 @@ def disturbed(folder: Path, pictures: Path, cache: Path, options: argparse.Names
             run.communicate()
             seen["killed"] += 1
             continue
-        if run.returncode and "has" in said and "epochs already" in said:
-            return seen
-        if run.returncode:
+        if run.returncode and "epochs already" not in said:  # which a run says that was killed after its last save
             sys.exit(f"after {seen['killed']} kills the run failed: {said}")
+        seen["finished"] += 1
+        seen["parts"] = compare(options.undisturbed, folder)
         if seen["killed"] >= options.kills:
             return seen
-        seen["finished"] += 1
-        if options.keep_finished:
-            return seen
-        compare(options.undisturbed, folder)
-        shutil.rmtree(folder)  # and again from the start, until it has been killed often enough
+        shutil.rmtree(folder)  # and again from the start, packing included
+        shutil.rmtree(cache)
 
 
 def compare(one: Path, other: Path) -> int:
@@ -145,12 +142,13 @@ def main() -> None:
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="soak-"))
     write(place / "toons", options.images, 0, 32, lambda done: None)
-    options.undisturbed, options.keep_finished = place / "undisturbed", False
+    options.undisturbed = place / "undisturbed"
     seconds = whole_s(options.undisturbed, place / "toons", place / "cache", options)
     print(f"undisturbed: {seconds:.0f} s; in {place}", flush=True)
     seen = disturbed(place / "disturbed", place / "toons", place / "other_cache", options, 1.2 * seconds)
-    parts = compare(options.undisturbed, place / "disturbed")
-    print(f"{seen['killed']} kills, {seen['finished'] + 1} runs finished; all {parts} parts of each equal, bit for bit")
+    print(
+        f"{seen['killed']} kills, {seen['finished']} runs finished; all {seen['parts']} parts of each equal, bit for bit"
+    )
     shutil.rmtree(place)
 
 

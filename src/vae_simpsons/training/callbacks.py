@@ -63,9 +63,11 @@ class RunLogger(TensorBoardLogger):
             self._try(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
 
     @rank_zero_only
-    def log_hyperparams(self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None) -> None:
+    def log_hyperparams(
+        self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None, step: int | None = None
+    ) -> None:
         """Add settings and final figures to the HPARAMS tab."""
-        self._try(super().log_hyperparams, params, metrics)
+        self._try(super().log_hyperparams, params, metrics, step)
 
     @rank_zero_only
     def add_histogram(self, name: str, values: Tensor, step: int) -> None:
@@ -178,14 +180,14 @@ class MetricsTable(pl.Callback):
         row |= {name: f"{value:.8g}" for name, value in figures.items()}
         self.rows.append(row | {"time_s": f"{time.monotonic() - self.started:.3f}"})
         self.attempt(str(self.path), write_table, self.path, self.rows)
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            self._log_settings(trainer, module, figures)
 
-    def on_train_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Log the settings with the final figures."""
-        if not trainer.is_global_zero:
-            return
+    def _log_settings(self, trainer: pl.Trainer, module: VAEModule, figures: dict[str, float]) -> None:
+        """Log the settings with the final figures: before the last save, after which nothing goes on."""
         settings = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in to_flat(module.config).items()}
-        final = {f"final/{name}": value for name, value in figures_of(trainer).items()}
-        trainer.logger.log_hyperparams(settings, final)
+        final = {f"final/{name}": value for name, value in figures.items()}
+        trainer.logger.log_hyperparams(settings, final, last_step(trainer))
 
     def state_dict(self) -> dict[str, float]:
         """How long the epoch has taken so far."""
