@@ -146,9 +146,7 @@ def main() -> None:
     seconds = whole_s(options.undisturbed, place / "toons", place / "cache", options)
     print(f"undisturbed: {seconds:.0f} s; in {place}", flush=True)
     seen = disturbed(place / "disturbed", place / "toons", place / "other_cache", options, 1.2 * seconds)
-    print(
-        f"{seen['killed']} kills, {seen['finished']} runs finished; all {seen['parts']} parts of each equal, bit for bit"
-    )
+    print(f"{seen['killed']} kills, {seen['finished']} runs finished; all {seen['parts']} parts of each bit-identical")
     shutil.rmtree(place)
 
 

@@ -93,6 +93,18 @@ def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
     assert soak.fingerprint(tmp_path / "run") == undisturbed[engine]
 
 
+def test_a_run_killed_after_every_step_ends_as_if_it_had_not_been(undisturbed, pictures, tmp_path, monkeypatch):
+    begin = [f"--data.path={pictures}", *flags(SETTINGS), f"--out={tmp_path / 'run'}", "--trainer.save_every_minutes=0"]
+    for step in range(1, 9):
+        with monkeypatch.context() as patched:
+            killed_after(patched, 1, "training_step")
+            with pytest.raises(Killed):
+                main(["train", *(begin if step == 1 else [f"--resume={tmp_path / 'run'}"])])
+        assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == step
+    assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
+    assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path, monkeypatch, capsys, signum):
     step = VAEModule.training_step

@@ -31,6 +31,7 @@ from vae_simpsons.training.writer import Attempts, Writer
 
 PICTURES = 64  # samples shown, and twice the number of reconstructions
 PICTURES_NROW = 8
+CURVES = "TensorBoard's curves"  # what is said to fail when the events file cannot be written
 PICTURES_SEED = 0  # of the z that every epoch's samples are decoded from
 
 FIGURES = (
@@ -41,7 +42,7 @@ FIGURES = (
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard events in the run folder itself; what cannot be written is said, and tried again in a new file.
+    """TensorBoard events in the run folder itself; when they cannot be written it is said, and each save tries again.
 
     Args:
         folder: the run's.
@@ -97,13 +98,22 @@ class RunLogger(TensorBoardLogger):
 
     def _try(self, job: Callable[..., object], *arguments: object, shows: bool = False) -> None:
         with self.one_at_a_time:
-            if self.attempt("TensorBoard's curves", job, *arguments, shows=shows):
-                return
-            if self._experiment is not None:
-                with suppress(OSError):
-                    self._experiment.close()
-            self._experiment = None
-            self._kwargs["purge_step"] = None  # the next file only adds
+            if not shows and CURVES in self.attempt.failing:
+                return  # until the next save, which begins a new file
+            if not self.attempt(CURVES, job, *arguments, shows=shows):
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """Leave the file as it is, and no empty one; the next only adds to it."""
+        if self._experiment is not None:
+            with suppress(OSError):
+                self._experiment.close()
+        self._experiment = None
+        self._kwargs["purge_step"] = None
+        for path in Path(self.log_dir).glob("events.out.tfevents.*"):
+            with suppress(OSError):
+                if not path.stat().st_size:
+                    path.unlink()
 
 
 def quieten_tensorboard() -> None:
@@ -145,7 +155,7 @@ class Pictures(pl.Callback):
 
     def _write(self, path: Path, picture: Tensor, name: str, logger: RunLogger, step: int) -> None:
         """Write a uint8 picture (C, h, w) to `path`, and the same bytes to TensorBoard."""
-        if self.attempt(str(path), images.write_png, path, picture):
+        if self.attempt(str(self.folder.pictures), images.write_png, path, picture):
             logger.add_picture(name, path.read_bytes(), tuple(picture.shape), step)
 
 

@@ -187,10 +187,11 @@ def loops_after(fit_loop: dict[str, Any], epochs: int, steps: int) -> dict[str, 
     The batches of an interrupted epoch that are left are an epoch of their own to Lightning. It counts the steps of
     automatic and of manual optimization apart; a run may go on with either.
     """
-    counted = dict.fromkeys(("ready", "started", "processed", "completed"), epochs)
+    stages = ("ready", "started", "processed", "completed")
     stepped = {"ready": steps, "completed": steps}
     fit_loop = copy.deepcopy(fit_loop)
-    fit_loop["epoch_progress"] = {"total": counted, "current": dict(counted)}
+    for name, count in (("epoch_progress", epochs), ("epoch_loop.batch_progress", steps)):
+        fit_loop[name] |= {"total": dict.fromkeys(stages, count), "current": dict.fromkeys(stages, count)}
     fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps
     fit_loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]["total"] = dict(stepped)
     fit_loop["epoch_loop.manual_optimization.optim_step_progress"]["total"] = dict(stepped)

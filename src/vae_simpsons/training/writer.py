@@ -85,7 +85,7 @@ class Attempts:
             self.failing[what] = why
             return False
         if shows and self.failing.pop(what, None):
-            _say(f"{what} is written again.")
+            _say(f"{what}: written again.")
         return True
 
 
