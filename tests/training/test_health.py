@@ -107,6 +107,22 @@ def test_an_engine_that_does_many_steps_at_once_stops_at_the_same_one(pictures, 
     assert left["global_step"] <= 4 and all(w.isfinite().all() for w in left["state_dict"].values())
 
 
+def test_a_validation_that_is_not_finite_ends_in_one_line(pictures, tmp_path, monkeypatch, capsys):
+    start = VAEModule.on_validation_epoch_start
+
+    def on_validation_epoch_start(self):
+        if self.current_epoch == 1:
+            self.network.decoder.stages[0][1].running_var.fill_(float("nan"))
+        start(self)
+
+    monkeypatch.setattr(VAEModule, "on_validation_epoch_start", on_validation_epoch_start)
+    assert train(tmp_path / "run", pictures) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("vae: epoch 2: val/loss is not finite") and said.count("\n") == 1
+    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert left["epochs_done"] == 1 and all(w.isfinite().all() for w in left["state_dict"].values())
+
+
 def test_nothing_but_bad_steps_ends_even_a_run_that_skips(pictures, tmp_path, monkeypatch, capsys):
     spoil(monkeypatch, set(range(1, 100)), BAD["nan"])
     assert train(tmp_path / "run", pictures, "--trainer.on_nonfinite=skip") == 1

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vae_simpsons import checkpoint, objective
 from vae_simpsons.config import Config
+from vae_simpsons.errors import VAEError
 from vae_simpsons.images import normalise
 from vae_simpsons.training.health import Guard
 
@@ -134,6 +135,12 @@ class VAEModule(pl.LightningModule):
         mse, kl_per_dimension, self.active_units = self.sums.means(self.trainer.strategy.reduce)
         recon_variance, variance = self.variances.tolist()
         self.varied = recon_variance / max(variance, 1e-12)
+        if not (np.isfinite(mse) and kl_per_dimension.isfinite().all()):
+            raise VAEError(
+                f"epoch {self.current_epoch + 1}: val/loss is not finite, though the loss of its steps was; likely "
+                "BatchNorm's statistics are not. Nothing of the epoch is saved. Go on from an older checkpoint, or start "
+                f"again with --optimizer.lr {self.config.optimizer.lr / 5:g}."
+            )
         active = self.active_units
         logged = {"val/loss": mse, "val/mse": mse, "sigma/residual": mse**0.5, "val/active_units": active}
         if self.network.variational:

@@ -135,6 +135,8 @@ def _place(resume: Checkpoint) -> str | None:
     if type(steps) is not int or not 0 < steps <= resume.payload["global_step"]:
         return f"it counts {steps!r} steps of an epoch"
     sums = 5 if resume.config.model.variational else 3
+    if not isinstance(resume.payload["callbacks"].get("MetricsTable", {}).get("epoch_s", 0.0), (int, float)):
+        return "epoch_s is no number"
     fits = isinstance(totals, Tensor) and totals.ndim == 2 and totals.shape[1] == sums and totals.is_floating_point()
     fits = fits and isinstance(random, Tensor) and random.ndim == 2 and random.dtype == torch.uint8
     return None if fits and len(totals) == len(random) > 0 else "interrupted has no sums and generators' states"
