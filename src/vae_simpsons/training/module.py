@@ -138,7 +138,7 @@ class VAEModule(pl.LightningModule):
         if not (np.isfinite(mse) and kl_per_dimension.isfinite().all()):
             raise VAEError(
                 f"epoch {self.current_epoch + 1}: val/loss is not finite, though the loss of its steps was; likely "
-                "BatchNorm's statistics are not. Nothing of the epoch is saved. Go on from an older checkpoint, or start "
+                "BatchNorm's statistics are not. Nothing of it is saved. Go on from an older checkpoint, or start "
                 f"again with --optimizer.lr {self.config.optimizer.lr / 5:g}."
             )
         active = self.active_units
