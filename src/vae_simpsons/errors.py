@@ -29,3 +29,8 @@ def one_line(text: object) -> str:
     """`text` with each run of white space, newlines included, as one space, and what terminals obey spelt out."""
     words = " ".join(str(text).split())
     return words if words.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def cannot_write(setting: str, path: object, error: OSError, give: str = "folder") -> VAEError:
+    """The error for a path that the system will not write to, where the user is to give another `give`."""
+    return VAEError(f"{setting}: cannot write {path}: {one_line(error.strerror or error)}. Give another {give}.")

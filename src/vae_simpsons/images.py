@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import replacing
 
 PADDING = 2  # pixels of white around each image of a grid
@@ -71,7 +71,7 @@ def write_grid(setting: str, path: Path, images: Iterable[Tensor], count: int, n
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_rows(path, strips, channels, *size)
     except OSError as e:
-        raise cannot_write(setting, path, e) from None
+        raise cannot_write(setting, path, e, "path") from None
 
 
 def write_each(setting: str, folder: Path, images: Iterable[Tensor], name: str) -> None:
@@ -87,7 +87,7 @@ def write_each(setting: str, folder: Path, images: Iterable[Tensor], name: str) 
             path = folder / name.format(number)
             write_png(path, image)
     except OSError as e:
-        raise cannot_write(setting, path, e) from None
+        raise cannot_write(setting, path, e, "path") from None
 
 
 def check_png_target(setting: str, path: Path) -> None:
@@ -102,11 +102,6 @@ def check_png_target(setting: str, path: Path) -> None:
         raise VAEError(f"{setting}: {path} is a folder. Give the name of a file, say {path / 'samples.png'}.")
     if path.exists() and path.stat().st_size and not _is_png(path):
         raise VAEError(f"{setting}: {path} is there and is no PNG; it is not overwritten. Give another name.")
-
-
-def cannot_write(setting: str, path: Path, error: OSError) -> VAEError:
-    """The error for a path that the system will not write to."""
-    return VAEError(f"{setting}: cannot write {path}: {one_line(error.strerror or error)}. Give another path.")
 
 
 def _is_png(path: Path) -> bool:

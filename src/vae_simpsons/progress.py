@@ -1,4 +1,4 @@
-"""How far work has got, for people: bars on a terminal, durations in words."""
+"""How work goes, for people: bars on a terminal, warnings, durations in words."""
 
 import sys
 from collections.abc import Callable
@@ -27,6 +27,11 @@ def bar(title: str, total: int) -> Callable[[int], None]:
 def silent(title: str, total: int) -> Callable[[int], None]:
     """Nothing: another process speaks."""
     return lambda count: None
+
+
+def warn(text: str) -> None:
+    """Say `text` on stderr, as the command line says its errors, and go on."""
+    print(f"vae: {text}", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
     parser = Parser("vae", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
     kind = argparse.ArgumentParser  # not Parser: these only list the verbs
-    verbs_named = "{train,sample,encode,export,data}"
+    verbs_named = f"{{{','.join(VERBS)}}}"
     verbs = parser.add_subparsers(dest="verb", metavar=verbs_named, required=True, parser_class=kind)
     for verb, (_, said) in VERBS.items():
         verbs.add_parser(verb, help=said, add_help=False)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from vae_simpsons.cli.folders import cannot_write, make_way
+from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser, parse_settings, require_at_least
 from vae_simpsons.config import from_flat, read_yaml
-from vae_simpsons.errors import VAEError
+from vae_simpsons.errors import VAEError, cannot_write
 
 DESCRIPTION = "Look at a folder of pictures, unpack an archive of them, or draw some."
 
@@ -17,7 +17,7 @@ DESCRIPTION = "Look at a folder of pictures, unpack an archive of them, or draw 
 def data(arguments: list[str]) -> int:
     """`vae data VERB`."""
     parser = Parser("vae data", description=DESCRIPTION)
-    verbs = parser.add_subparsers(dest="verb", metavar="{check,import,toons}", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar=f"{{{','.join(VERBS)}}}", required=True)
     for verb, (_, said) in VERBS.items():
         verbs.add_parser(verb, help=said, add_help=False)
     verb = parser.parse_args(arguments[:1]).verb

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from vae_simpsons.cli.folders import cannot_write, make_way
+from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser
 from vae_simpsons.config import from_flat, to_flat
+from vae_simpsons.errors import cannot_write
 
 
 def encode(arguments: list[str]) -> int:

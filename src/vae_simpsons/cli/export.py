@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from vae_simpsons.cli.folders import cannot_write, make_way
+from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser
+from vae_simpsons.errors import cannot_write
 
 
 def export(arguments: list[str]) -> int:

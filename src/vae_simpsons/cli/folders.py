@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import VAEError, cannot_write
 
 
 def make_way(setting: str, folder: Path) -> None:
@@ -25,8 +25,3 @@ def make_way(setting: str, folder: Path) -> None:
         shutil.rmtree(folder)
     except OSError as e:
         raise cannot_write(setting, folder, e) from None
-
-
-def cannot_write(setting: str, path: Path, error: OSError) -> VAEError:
-    """The error for a folder that the system will not write to."""
-    return VAEError(f"{setting}: cannot write {path}: {one_line(error.strerror or error)}. Give another folder.")

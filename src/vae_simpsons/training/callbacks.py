@@ -31,8 +31,8 @@ from vae_simpsons.training.writer import Attempts, Writer
 
 PICTURES = 64  # samples shown, and twice the number of reconstructions
 PICTURES_NROW = 8
-CURVES = "TensorBoard's curves"  # what is said to fail when the events file cannot be written
 PICTURES_SEED = 0  # of the z that every epoch's samples are decoded from
+CURVES = "TensorBoard's curves"  # what is said to fail when the events file cannot be written
 
 FIGURES = (
     *("train/loss", "train/mse", "train/kl", "train/elbo"),

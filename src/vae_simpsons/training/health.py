@@ -4,13 +4,12 @@ A loss or gradient that is not finite is seen before the optimizer's step and ke
 without waiting for it: Adam's kernel leaves a step out where its `found_inf` says so, as loss scaling has it do.
 """
 
-import sys
-
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from vae_simpsons.errors import VAEError
+from vae_simpsons.progress import warn
 
 EPOCHS = 3  # in a row that show a fault before it is said: the first steps of many a good run look collapsed
 FEW_UNITS = 0.02  # share of the latent units that are active, below which the posterior has collapsed
@@ -93,7 +92,7 @@ class Health(pl.Callback):
         if bad == int(module.guard.steps):
             raise VAEError(f"every step since step {first} was left out: {fault(trainer, module)}")
         if trainer.is_global_zero:
-            _say(f"by step {trainer.global_step}, {bad} steps were left out: their loss or gradient was not finite.")
+            warn(f"by step {trainer.global_step}, {bad} steps were left out: their loss or gradient was not finite.")
         self.known_bad = bad
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -101,7 +100,7 @@ class Health(pl.Callback):
         for name, text in faults(module).items():
             self.epochs[name] = self.epochs.get(name, 0) + 1 if text else 0
             if text and self.epochs[name] == EPOCHS and trainer.is_global_zero:
-                _say(text)
+                warn(text)
 
 
 def fault(trainer: pl.Trainer, module: pl.LightningModule) -> str:
@@ -138,7 +137,3 @@ def faults(module: pl.LightningModule) -> dict[str, str | None]:
         if dead
         else None,
     }
-
-
-def _say(text: str) -> None:
-    print(f"vae: {text}", file=sys.stderr, flush=True)

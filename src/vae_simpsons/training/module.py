@@ -44,7 +44,7 @@ class VAEModule(pl.LightningModule):
         self.kl_weight = config.objective.beta * config.objective.kld_weight
         self.elbo_sigma = objective.implied_sigma(config.objective.kld_weight, self.values)
         self.kl_per_dimension: Tensor | None = None
-        self.train_figures = TRAIN_FIGURES if config.model.variational else TRAIN_FIGURES[:2]
+        self.train_figures = train_figures(config)
         self.steps_done = 0
         self.register_buffer("totals", torch.zeros(len(self.train_figures) + 1), persistent=False)
         self.guard = Guard(self.network, skip=config.trainer.on_nonfinite == "skip")
@@ -186,6 +186,11 @@ class VAEModule(pl.LightningModule):
     def fused(self) -> bool:
         """Whether Adam runs as one kernel for all weights; Lightning refuses that under loss scaling."""
         return self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
+
+
+def train_figures(config: Config) -> tuple[str, ...]:
+    """The names of what is added up over an epoch's steps; an autoencoder has no KL."""
+    return TRAIN_FIGURES if config.model.variational else TRAIN_FIGURES[:2]
 
 
 def loops_after(fit_loop: dict[str, Any], epochs: int, steps: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from vae_simpsons.checkpoint import Checkpoint, outline
 from vae_simpsons.errors import VAEError
 from vae_simpsons.training.health import Health
-from vae_simpsons.training.module import VAEModule
+from vae_simpsons.training.module import VAEModule, train_figures
 from vae_simpsons.training.run import quieten_lightning
 from vae_simpsons.training.runfolder import RunFolder
 from vae_simpsons.training.saving import KeepCheckpoints
@@ -134,7 +134,7 @@ def _place(resume: Checkpoint) -> str | None:
     steps, totals, random = place["steps"], place["totals"], place["random"]
     if type(steps) is not int or not 0 < steps <= resume.payload["global_step"]:
         return f"it counts {steps!r} steps of an epoch"
-    sums = 5 if resume.config.model.variational else 3
+    sums = len(train_figures(resume.config)) + 1
     if not isinstance(resume.payload["callbacks"].get("MetricsTable", {}).get("epoch_s", 0.0), (int, float)):
         return "epoch_s is no number"
     fits = isinstance(totals, Tensor) and totals.ndim == 2 and totals.shape[1] == sums and totals.is_floating_point()

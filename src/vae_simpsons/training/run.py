@@ -160,7 +160,7 @@ def build_trainer(
             deterministic=settings.deterministic,
             logger=RunLogger(folder, resume.payload["global_step"] if resume else None, attempt),
             callbacks=[health, MetricsTable(folder.metrics, attempt), keep, EpochProgress(), StopOnSignal(keep)],
-            plugins=[CheckpointFiles(folder, writer, attempt), *cluster()],
+            plugins=[CheckpointFiles(folder, writer, attempt, resume), *cluster()],
             default_root_dir=folder.path,
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,

@@ -20,7 +20,7 @@ from vae_simpsons import __version__, exported
 from vae_simpsons.config import Config, to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import write_manifest
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import sweep
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
@@ -114,7 +114,7 @@ def held(folder: RunFolder) -> Iterator[None]:
             f"out: another run trains in {folder.path}. Wait for its end, stop it, or give another folder."
         ) from None
     except OSError as e:
-        raise cannot_write(folder.path, e) from None
+        raise cannot_write("out", folder.path, e) from None
     try:
         yield
     finally:
@@ -124,11 +124,6 @@ def held(folder: RunFolder) -> Iterator[None]:
                 Path(lock.lock_file).unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
-
-
-def cannot_write(path: Path, error: OSError) -> VAEError:
-    """The error for a run folder that the system will not write to."""
-    return VAEError(f"out: cannot write {path}: {one_line(error.strerror or error)}. Give another folder.")
 
 
 def check_writable(path: Path) -> None:
@@ -199,7 +194,7 @@ def create(
             now = first | {"resumed": [*first.get("resumed", []), now]}
         folder.environment.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     except OSError as e:
-        raise cannot_write(folder.path, e) from None
+        raise cannot_write("out", folder.path, e) from None
 
 
 def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:

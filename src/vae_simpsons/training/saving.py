@@ -23,10 +23,17 @@ from vae_simpsons.training.writer import Attempts, Writer
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's checkpoints, written and read by checkpoint.py: whole files, safe loading."""
+    """Lightning's checkpoints, written and read by checkpoint.py: whole files, safe loading.
 
-    def __init__(self, folder: RunFolder, writer: Writer, attempt: Attempts) -> None:
+    Args:
+        resumed: what the run goes on from, which has been read already.
+    """
+
+    def __init__(
+        self, folder: RunFolder, writer: Writer, attempt: Attempts, resumed: checkpoint.Checkpoint | None = None
+    ) -> None:
         super().__init__()
+        self.resumed = resumed
         self.folder = folder
         self.writer = writer
         self.attempt = attempt
@@ -46,8 +53,9 @@ class CheckpointFiles(TorchCheckpointIO):
             self.attempt(str(self.folder.best), checkpoint.keep, path, self.folder.best)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        """What was written to `path`."""
-        return checkpoint.read(Path(path), setting="--resume").payload
+        """What was written to `path`, from which the run goes on."""
+        assert self.resumed is not None and Path(path) == self.resumed.path
+        return self.resumed.payload
 
 
 def snapshot(payload: dict[str, Any]) -> Callable[[], dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Files written by a thread of their own, so that no step waits for a disk, and what is said where they cannot be."""
 
-import sys
 from collections import deque
 from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from vae_simpsons.errors import one_line
+from vae_simpsons.progress import warn
 
 WAITING = 4  # jobs that may wait; a disk that is slower than that holds training up, and memory stays bounded
 
@@ -81,13 +81,9 @@ class Attempts:
         except OSError as e:
             why = one_line(e.strerror or e)
             if self.failing.get(what) != why:
-                _say(f"cannot write {what}: {why}. Training goes on and tries again; make room or mend the folder.")
+                warn(f"cannot write {what}: {why}. Training goes on and tries again; make room or mend the folder.")
             self.failing[what] = why
             return False
         if shows and self.failing.pop(what, None):
-            _say(f"{what}: written again.")
+            warn(f"{what}: written again.")
         return True
-
-
-def _say(text: str) -> None:
-    print(f"vae: {text}", file=sys.stderr, flush=True)
