@@ -125,6 +125,31 @@ def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path,
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
+def test_a_signal_before_the_first_step_says_that_nothing_is_saved(pictures, tmp_path, monkeypatch, capsys):
+    begin = VAEModule.on_train_epoch_start
+
+    def on_train_epoch_start(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin(self)
+
+    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    assert train(tmp_path / "run", pictures) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "vae: stopped by SIGTERM. Nothing had been saved yet.\n"
+
+
+def test_a_signal_in_the_last_validation_lets_the_run_end(undisturbed, pictures, tmp_path, monkeypatch):
+    end = VAEModule.on_validation_epoch_end
+
+    def on_validation_epoch_end(self):
+        if self.trainer.global_step == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        end(self)
+
+    monkeypatch.setattr(VAEModule, "on_validation_epoch_end", on_validation_epoch_end)
+    assert train(tmp_path / "run", pictures) == 0
+    assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
+
+
 def test_a_signal_during_validation_waits_for_its_end(undisturbed, pictures, tmp_path, monkeypatch):
     end = VAEModule.on_validation_epoch_end
 

@@ -136,10 +136,33 @@ def test_a_second_run_in_a_folder_is_refused_and_leaves_it_alone(pictures, tmp_p
 
 def test_what_a_killed_save_left_is_swept_by_the_next_run(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
-    (folder / ".last.ckpt.1.part").write_bytes(b"half")
+    halves = [folder / ".last.ckpt.1.part", folder / "pictures" / ".samples_0001.png.1.part"]
+    for half in halves:
+        half.write_bytes(b"half")
     with held(RunFolder(folder)):
-        assert not (folder / ".last.ckpt.1.part").exists()
+        assert not any(half.exists() for half in halves)
     assert (folder / "last.ckpt").exists()
+
+
+def test_a_run_killed_while_it_notes_that_it_goes_on_can_be_gone_on_with(run_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    resume = ["train", "--resume", str(folder), "--trainer.max_epochs", "3"]
+
+    class Killed(BaseException):
+        """As sudden as a test can be."""
+
+    with monkeypatch.context() as patched:
+        real = Path.write_text
+
+        def half(self, content, *args, **settings):
+            real(self, content[: len(content) // 2], *args, **settings)
+            if "environment.json" in self.name:
+                raise Killed
+
+        patched.setattr(Path, "write_text", half)
+        with pytest.raises(Killed):
+            main(resume)
+    assert main(resume) == 0
 
 
 def test_a_checkpoint_that_is_read_while_it_is_saved_is_always_whole(tmp_path):

@@ -82,8 +82,8 @@ def train(config: Config, folder: RunFolder, command: Sequence[str], resume: che
         if not trainer.is_global_zero:
             raise SystemExit(128 + e.signum) from None  # the first process speaks
         why = attempt.failing.get(str(folder.last))
-        saved = f"but what came last could not be saved: {why}" if why else "and saved"
-        raise Interrupted(f"stopped by {e}, {saved}. {how_to_go_on(folder)}", 128 + e.signum) from None
+        saved = f", but what came last could not be saved: {why}" if why else ", and saved" * folder.last.exists()
+        raise Interrupted(f"stopped by {e}{saved}. {how_to_go_on(folder)}", 128 + e.signum) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         raise KeyboardInterrupt(how_to_go_on(folder)) from None
     if str(folder.last) in attempt.failing:

@@ -53,8 +53,9 @@ class StopOnSignal(pl.Callback):
             raise Stopped(self.asked or signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
-        """Another, after the epoch has been saved."""
-        if self.asked is not None and trainer.world_size == 1:
+        """Another, after the epoch has been saved; a run that is through needs no stopping."""
+        more = trainer.current_epoch + 1 < trainer.max_epochs
+        if self.asked is not None and trainer.world_size == 1 and more:
             raise Stopped(self.asked)
 
     def on_train_end(self, *args: Any) -> None:
