@@ -189,11 +189,20 @@ def test_a_disk_that_runs_full_is_said_in_one_line_and_leaves_nothing(tmp_path, 
         open_pack(folder, view(tmp_path), silent)
 
 
-def test_two_at_once_on_the_same_folder_both_work(tmp_path):
+def test_of_several_at_once_on_the_same_folder_one_packs_and_all_work(tmp_path, monkeypatch):
     folder = draw_pictures(tmp_path / "pics", 200)
+    written, write = [], packing.write
+
+    def slowly(*args):
+        written.append(args)
+        time.sleep(0.5)  # in which the others come and have to wait
+        return write(*args)
+
+    monkeypatch.setattr(packing, "write", slowly)
     with ThreadPoolExecutor(3) as pool:
         made = list(pool.map(lambda _: open_pack(folder, view(tmp_path), silent), range(3)))
     assert len(packs(tmp_path)) == 1 and len({len(p.pixels) for p in made}) == 1
+    assert len(written) == 1
 
 
 PACK_SLOWLY = """

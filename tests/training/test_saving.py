@@ -3,10 +3,13 @@
 import errno
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from conftest import TINY, flags
 from vae_simpsons import checkpoint, images
@@ -103,6 +106,24 @@ def test_training_goes_on_without_tensorboard(pictures, tmp_path, monkeypatch, c
     failing(monkeypatch, SummaryWriter, "flush", set(range(1, 999)))
     assert train(tmp_path / "run", pictures) == 0
     assert capsys.readouterr().err.count("cannot write TensorBoard's curves: No space left") == 1
+
+
+def test_the_curves_are_in_their_file_before_the_checkpoint_that_stands_behind_them(pictures, tmp_path, monkeypatch):
+    write, seen, record = checkpoint.write, [], RecordWriter.write
+
+    def record_slowly(self, data):
+        time.sleep(0.02)  # TensorBoard writes in a thread of its own, which may be behind
+        record(self, data)
+
+    def look_and_write(payload, path):
+        shown = EventAccumulator(str(path.parent)).Reload()
+        seen.append((payload["epochs_done"], len(shown.Scalars("val/loss"))))
+        write(payload, path)
+
+    monkeypatch.setattr(RecordWriter, "write", record_slowly)
+    monkeypatch.setattr(checkpoint, "write", look_and_write)
+    assert train(tmp_path / "run", pictures) == 0
+    assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 def test_a_run_folder_that_vanishes_is_made_again(pictures, tmp_path, monkeypatch):
