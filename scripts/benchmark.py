@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from vae_simpsons.config import Config
 from vae_simpsons.data.folder import find_files
 from vae_simpsons.data.toons import draw, toon
 from vae_simpsons.objective import vae_loss
+from vae_simpsons.settings import Settings
 
 BATCH, FRACTION = 64, 0.75
 
@@ -39,7 +39,7 @@ class Files(Dataset):
     def __init__(self, folder: Path) -> None:
         found = find_files(folder)
         self.paths = [folder / file.path for file in found[: int(len(found) * FRACTION)]]
-        size = Config().data.image_size
+        size = Settings().data.image_size
         steps = [transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor()]
         self.transform = transforms.Compose([*steps, transforms.Normalize([0.5] * 3, [0.5] * 3)])
 
@@ -81,8 +81,8 @@ def activated(convolution: nn.Module) -> tuple[nn.Module, ...]:
 
 def published_network() -> PlainVAE:
     """The default config's, which is the published recipe's."""
-    model = Config().model
-    return PlainVAE(model.widths, model.latent_dim, Config().data.image_size)
+    model = Settings().model
+    return PlainVAE(model.widths, model.latent_dim, Settings().data.image_size)
 
 
 def plain_loop(folder: Path, epochs: int, device: str) -> list[float]:
@@ -178,7 +178,7 @@ def matrix_rate(device: str, size: int = 2048) -> float:
 
 def flops_an_image() -> float:
     """Floating-point operations of a training step, for one image."""
-    x = torch.zeros(BATCH, 3, Config().data.image_size, Config().data.image_size)
+    x = torch.zeros(BATCH, 3, Settings().data.image_size, Settings().data.image_size)
     with FlopCounterMode(display=False) as counter:
         recon, mu, log_var = published_network()(x)
         vae_loss(recon, x, mu, log_var, 0.00025).loss.backward()

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_simpsons.config import Data
 from vae_simpsons.data.batches import TrainBatches
 from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.pack import _open, _write_header
+from vae_simpsons.settings import Data
 
 
 def make_pack(folder: Path, count: int, size: int) -> None:

@@ -18,11 +18,11 @@ import PIL
 import torch
 from PIL import Image, ImageOps
 
-from vae_simpsons.config import Data
 from vae_simpsons.data import decode as decoding
 from vae_simpsons.data.folder import File, find_files
 from vae_simpsons.data.pack import write
 from vae_simpsons.progress import silent
+from vae_simpsons.settings import Data
 
 
 def plain_loop(folder: Path, files: list[File], size: int) -> float:

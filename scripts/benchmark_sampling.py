@@ -21,18 +21,18 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import VAE, checkpoint, cli, sampling
-from vae_simpsons.config import Config
 from vae_simpsons.data.toons import write
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models import ConvVAE
+from vae_simpsons.settings import Settings
 
 
 def fresh_checkpoint(path: Path) -> Path:
     """A checkpoint of the published network, as it is initialised."""
     torch.manual_seed(0)
-    states = checkpoint.build_network(Config()).state_dict()
+    states = checkpoint.build_network(Settings()).state_dict()
     payload = {"state_dict": {checkpoint.NETWORK + name: weights for name, weights in states.items()}}
-    checkpoint.stamp(payload, Config(), epochs_done=0)
+    checkpoint.stamp(payload, Settings(), epochs_done=0)
     checkpoint.write(payload, path)
     return path
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from vae_simpsons.config import from_flat
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack

@@ -42,8 +42,8 @@ from PIL import Image
 
 from vae_simpsons import checkpoint
 from vae_simpsons.cli import main as vae
-from vae_simpsons.config import keys
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.settings import keys
 from vae_simpsons.training.resumable import check_resumable
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vae_simpsons import VAE
-from vae_simpsons.config import from_flat, read_yaml
+from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.images import normalise

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from vae_simpsons import VAE, VAEError
-from vae_simpsons.config import TOONS
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.images import above, denormalise, grid, normalise, write_png
 from vae_simpsons.progress import bar
+from vae_simpsons.settings import TOONS
 
 COLUMNS, ROWS, GAP = 6, 6, 16  # of each half; GAP in pixels
 

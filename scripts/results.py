@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vae_simpsons.config import from_flat, read_yaml
+from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.progress import duration
 from vae_simpsons.training.callbacks import read_table
 from vae_simpsons.training.runfolder import RunFolder

@@ -10,7 +10,7 @@ import torch
 from vae_simpsons import VAE, checkpoint
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
-from vae_simpsons.config import from_flat, parse_yaml, to_yaml
+from vae_simpsons.configfile import from_flat, parse_yaml, to_yaml
 from vae_simpsons.errors import VAEError
 
 

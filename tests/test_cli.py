@@ -13,7 +13,8 @@ from PIL import Image
 
 from conftest import CONFIGS, ROOT, TINY, flags
 from vae_simpsons.cli import main
-from vae_simpsons.config import Config, from_flat, parse_yaml
+from vae_simpsons.configfile import from_flat, parse_yaml
+from vae_simpsons.settings import Settings
 
 
 def vae(*arguments: str, **settings) -> subprocess.CompletedProcess:
@@ -102,7 +103,7 @@ def test_flags_override_the_file_and_the_file_the_defaults(capsys):
     assert main(["train", "--config", path, "--seed", "4", "--model.widths", "[8, 16]", "--print_config"]) == 0
     config = from_flat(parse_yaml(capsys.readouterr().out, "printed"))
     assert (config.seed, config.optimizer.lr, config.model.widths) == (4, 0.0003, (8, 16))
-    assert config.objective == Config().objective
+    assert config.objective == Settings().objective
     assert not Path("runs").exists()
 
 
@@ -340,8 +341,8 @@ def test_the_readmes_commands_are_understood():
 
 
 def test_the_readme_says_every_key_and_how_alike_near_duplicates_are():
-    from vae_simpsons.config import accepts, keys
     from vae_simpsons.data import similar
+    from vae_simpsons.settings import accepts, keys
 
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for key, field in keys().items():

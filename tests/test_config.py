@@ -3,10 +3,11 @@ import time
 import pytest
 
 from conftest import CONFIGS, ROOT
-from vae_simpsons import config
+from vae_simpsons import settings
 from vae_simpsons.checkpoint import build_network
-from vae_simpsons.config import Config, from_flat, parse_yaml, read_yaml, to_flat, to_yaml
+from vae_simpsons.configfile import from_flat, parse_yaml, read_yaml, to_yaml
 from vae_simpsons.errors import VAEError
+from vae_simpsons.settings import Settings, to_flat
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -54,7 +55,7 @@ def test_numbers_in_scientific_notation_are_numbers():
 
 
 def test_an_empty_section_means_its_defaults():
-    assert from_flat(parse_yaml("seed: 3\ndata:\n", "f")) == Config(seed=3)
+    assert from_flat(parse_yaml("seed: 3\ndata:\n", "f")) == Settings(seed=3)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +159,8 @@ def test_a_billion_laughs_are_refused_at_once(key):
 
 def test_a_config_made_in_python_is_checked_too():
     with pytest.raises(VAEError, match="optimizer.lr: -1 is not accepted"):
-        Config(optimizer=config.Optimizer(lr=-1))
+        Settings(optimizer=settings.Optimizer(lr=-1))
 
 
 def test_every_setting_says_what_it_means():
-    assert all(f.metadata["meaning"] for f in config.keys().values())
+    assert all(f.metadata["meaning"] for f in settings.keys().values())

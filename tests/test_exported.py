@@ -12,10 +12,10 @@ from test_cli import refused
 
 from vae_simpsons import VAE
 from vae_simpsons.cli import main
-from vae_simpsons.config import to_flat
 from vae_simpsons.errors import VAEError
 from vae_simpsons.exported import LOCAL
 from vae_simpsons.models import ConvVAE
+from vae_simpsons.settings import to_flat
 
 
 @pytest.fixture

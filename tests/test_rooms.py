@@ -19,12 +19,13 @@ LEVELS = [
     {"torchfile"},
     {"models"},
     {"objective"},
-    {"config"},
+    {"configfile"},
+    {"settings"},
     {"errors", "files", "memory", "progress", "threads", "__init__"},
 ]
 APART = [("data", "models"), ("models", "data"), ("images", "data"), ("data", "checkpoint"), ("cli", "api")]
 LIGHTNING = {"training"}
-NO_TORCH = {"cli", "progress", "config", "errors", "__init__", "__main__"}
+NO_TORCH = {"cli", "progress", "configfile", "settings", "errors", "__init__", "__main__"}
 
 
 def room(path: Path) -> str:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import checkpoint, sampling
-from vae_simpsons.config import Config
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models import ConvVAE
+from vae_simpsons.settings import Settings
 
 
 class VAE:
@@ -19,7 +19,7 @@ class VAE:
         config: every setting of its run.
     """
 
-    def __init__(self, network: ConvVAE, config: Config) -> None:
+    def __init__(self, network: ConvVAE, config: Settings) -> None:
         self.network = network.eval()
         self.config = config
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import exported, torchfile
-from vae_simpsons.config import Config, from_flat, parse_tree, parse_yaml, to_tree, to_yaml
+from vae_simpsons.configfile import from_flat, parse_tree, parse_yaml, to_tree, to_yaml
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import replacing, sync_folder
 from vae_simpsons.models import ConvVAE
+from vae_simpsons.settings import Settings
 from vae_simpsons.torchfile import Refusal
 
 FORMAT = "vae-simpsons"
@@ -36,7 +37,7 @@ class Checkpoint:
     """What was read from a checkpoint file."""
 
     path: Path  # a file, or the folder of an export
-    config: Config
+    config: Settings
     payload: dict[str, Any]  # all of it, as written
 
     @property
@@ -55,7 +56,7 @@ class Checkpoint:
         return (exported.weights(self.path) if self.path.is_dir() else self.path).stat().st_size
 
 
-def stamp(payload: dict[str, Any], config: Config, epochs_done: int) -> None:
+def stamp(payload: dict[str, Any], config: Settings, epochs_done: int) -> None:
     """Add to `payload` what makes it a checkpoint of this project."""
     payload |= {
         "format": FORMAT,
@@ -185,7 +186,7 @@ def described(value: Any) -> str:
     return f"{'x'.join(map(str, value.shape)) or 'one'} {str(value.dtype).removeprefix('torch.')}"
 
 
-def outline(config: Config) -> ConvVAE:
+def outline(config: Settings) -> ConvVAE:
     """The network that `config` describes without its numbers: names, shapes and types, on torch's meta device.
 
     Raises:
@@ -204,7 +205,7 @@ def outline(config: Config) -> ConvVAE:
     return network
 
 
-def build_network(config: Config) -> ConvVAE:
+def build_network(config: Settings) -> ConvVAE:
     """The network that `config` describes, freshly initialised.
 
     Raises:
@@ -214,7 +215,7 @@ def build_network(config: Config) -> ConvVAE:
     return _network(config)
 
 
-def _network(config: Config) -> ConvVAE:
+def _network(config: Settings) -> ConvVAE:
     return ConvVAE(
         channels=config.data.channels,
         image_size=config.data.image_size,

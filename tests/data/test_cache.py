@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vae_simpsons.config import Data
 from vae_simpsons.data import cache
 from vae_simpsons.data.cache import UNFINISHED, cache_folder, cannot_keep, check_space, in_bytes, publishing
+from vae_simpsons.settings import Data
 
 
 def fill(folder: Path, text: str = "x") -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from vae_simpsons.config import Data
 from vae_simpsons.data.decode import crop_box, decode, decode_block, reduction, resize
 from vae_simpsons.data.folder import File, find_files
+from vae_simpsons.settings import Data
 
 
 def view(size=16, channels=3, **settings):

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from conftest import draw_pictures
-from vae_simpsons.config import Config, Data, Model
 from vae_simpsons.data import pack as packing
 from vae_simpsons.data.cache import UNFINISHED
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import silent
+from vae_simpsons.settings import Data, Model, Settings
 
 
 def view(tmp_path, **settings) -> Data:
@@ -208,7 +208,7 @@ def test_of_several_at_once_on_the_same_folder_one_packs_and_all_work(tmp_path, 
 PACK_SLOWLY = """
 import sys, time
 from pathlib import Path
-from vae_simpsons.config import Config, Data, Model
+from vae_simpsons.settings import Data, Model, Settings
 from vae_simpsons.data.pack import open_pack
 
 def slowly(title, total):
@@ -255,5 +255,8 @@ def test_a_file_that_is_no_archive(tmp_path):
 
 def test_another_seed_of_a_run_does_not_change_its_toons(tmp_path):
     data = view(tmp_path, path="toons", toons=12, train_fraction=0.5, batch_size=2, split="shuffled")
-    one, other = (load_dataset(Config(seed=seed, data=data, model=Model(widths=(4, 4))), 1, silent) for seed in (1, 2))
+    runs = [Settings(seed=seed, data=data, model=Model(widths=(4, 4))) for seed in (1, 2)]
+    one, other = (load_dataset(run, 1, silent) for run in runs)
+        load_dataset(Settings(seed=seed, data=data, model=Model(widths=(4, 4))), 1, silent) for seed in (1, 2)
+    )
     assert one.pack.folder == other.pack.folder and one.train.tolist() != other.train.tolist()

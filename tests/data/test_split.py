@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_simpsons.config import Data
 from vae_simpsons.data.index import Facts, Index
 from vae_simpsons.data.split import read_manifest, split, write_manifest
 from vae_simpsons.errors import VAEError
+from vae_simpsons.settings import Data
 
 
 def index_of(classes, groups=None, hashes=None) -> Index:

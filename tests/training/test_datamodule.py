@@ -9,12 +9,12 @@ import torch
 
 from conftest import TINY, flags
 from vae_simpsons.cli import main
-from vae_simpsons.config import Config, Data
 from vae_simpsons.data.batches import CopiedAhead
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
+from vae_simpsons.settings import Data, Settings
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.module import VAEModule
 
@@ -24,7 +24,7 @@ PIXELS = torch.arange(100, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 
 def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
     """A DataModule of 80 numbered images that train and 20 that validate."""
     dataset = Dataset(Path(), Pack(Path(), PIXELS, Index()), Split(np.arange(80), np.arange(80, 100)))
-    module = ImagesDataModule(dataset, Config(data=Data(batch_size=4, **data)))
+    module = ImagesDataModule(dataset, Settings(data=Data(batch_size=4, **data)))
     strategy = SimpleNamespace(root_device=torch.device(device))
     module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world, strategy=strategy)
     return module
@@ -44,7 +44,7 @@ def test_each_process_trains_on_its_own_share_and_validates_its_own():
 
 def test_each_epoch_has_its_order_and_the_seed_and_mirroring_are_the_configs():
     assert numbers(served(epoch=0).train_dataloader()) != numbers(served(epoch=1).train_dataloader())
-    assert served(epoch=3).train_dataloader().epoch == 3 and served().train_dataloader().seed == Config().seed
+    assert served(epoch=3).train_dataloader().epoch == 3 and served().train_dataloader().seed == Settings().seed
     assert served(horizontal_flip=True).train_dataloader().horizontal_flip
     assert not served().train_dataloader().horizontal_flip
 
@@ -88,7 +88,7 @@ def test_every_process_has_other_noise(monkeypatch):
     monkeypatch.setattr(VAEModule, "optimizers", lambda self: SimpleNamespace(param_groups=[{"lr": 1.0}]))
     for rank in range(2):
         monkeypatch.setattr(VAEModule, "global_rank", rank)
-        VAEModule(Config()).on_train_epoch_start()
+        VAEModule(Settings()).on_train_epoch_start()
         seeds.add(torch.initial_seed())
     assert len(seeds) == 2
 

@@ -10,12 +10,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import TINY, flags
 from vae_simpsons.cli import main
-from vae_simpsons.config import Config, from_flat
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
+from vae_simpsons.settings import Settings
 from vae_simpsons.training import engine, run
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, GraphModule, choose, chunk_ends, chunk_steps
@@ -196,7 +197,7 @@ def test_a_step_is_captured_once_and_warming_up_leaves_no_trace(tmp_path):
     assert captured[1] and not any(value.any() for value in captured[1])
 
 
-def small_config() -> Config:
+def small_config() -> Settings:
     given = {"data.image_size": 16, "data.batch_size": 4, "model.widths": [4, 4], "model.latent_dim": 2}
     return from_flat(given | {"trainer.log_every_n_steps": 4, "trainer.accelerator": "cpu"})
 

@@ -11,8 +11,8 @@ from test_engine import as_graph
 from conftest import ROOT, TINY, flags
 from vae_simpsons import checkpoint
 from vae_simpsons.cli import main
-from vae_simpsons.config import Config
 from vae_simpsons.errors import VAEError
+from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import GraphModule
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.run import check_processes
@@ -131,7 +131,7 @@ def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path,
 
 def test_in_the_middle_of_an_epoch_the_number_of_processes_must_be_the_same(tmp_path):
     place = {"steps": 1, "totals": torch.zeros(2, 5), "random": torch.zeros(2, 9)}
-    middle, between = (checkpoint.Checkpoint(tmp_path / "x", Config(), {"interrupted": p}) for p in (place, None))
+    middle, between = (checkpoint.Checkpoint(tmp_path / "x", Settings(), {"interrupted": p}) for p in (place, None))
     with pytest.raises(VAEError, match="trainer.devices: 1 processes, .* was shared among 2. Go on with as many"):
         check_processes(middle, 1)
     check_processes(middle, 2)

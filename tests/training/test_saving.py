@@ -15,7 +15,7 @@ from conftest import TINY, flags
 from vae_simpsons import checkpoint, images
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
-from vae_simpsons.config import Config
+from vae_simpsons.settings import Settings
 from vae_simpsons.training import callbacks
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder, held
@@ -189,12 +189,12 @@ def test_a_run_killed_while_it_notes_that_it_goes_on_can_be_gone_on_with(run_fol
 def test_a_checkpoint_that_is_read_while_it_is_saved_is_always_whole(tmp_path):
     path, done = tmp_path / "last.ckpt", threading.Event()
     payload = {"state_dict": {"network.a": torch.zeros(100_000)}}
-    checkpoint.stamp(payload, Config(), 0)
+    checkpoint.stamp(payload, Settings(), 0)
     checkpoint.write(payload, path)
 
     def save() -> None:
         for epoch in range(60):
-            checkpoint.stamp(payload, Config(), epoch)
+            checkpoint.stamp(payload, Settings(), epoch)
             checkpoint.write(payload, path)
         done.set()
 

@@ -14,7 +14,7 @@ from conftest import TINY, flags
 from vae_simpsons import sampling
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
-from vae_simpsons.config import from_flat, parse_yaml, read_yaml
+from vae_simpsons.configfile import from_flat, parse_yaml, read_yaml
 from vae_simpsons.objective import elbo, implied_sigma
 from vae_simpsons.training.module import ValidationSums
 from vae_simpsons.training.runfolder import RunFolder

@@ -1,4 +1,4 @@
-"""The door: argv -> Config -> one call. torch is imported in the handlers only, so that `--help` is instant."""
+"""The door: argv -> Settings -> one call. torch is imported in the handlers only, so that `--help` is instant."""
 
 import argparse
 import os

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 
 from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser, parse_settings, require_at_least
-from vae_simpsons.config import from_flat, read_yaml
+from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.errors import VAEError, cannot_write
 
 DESCRIPTION = "Look at a folder of pictures, unpack an archive of them, or draw some."

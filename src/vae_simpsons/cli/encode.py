@@ -5,8 +5,9 @@ from pathlib import Path
 
 from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser
-from vae_simpsons.config import from_flat, to_flat
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import cannot_write
+from vae_simpsons.settings import to_flat
 
 
 def encode(arguments: list[str]) -> int:

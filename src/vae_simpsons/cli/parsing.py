@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from vae_simpsons.config import add_flags, bad_value, keys
+from vae_simpsons.configfile import add_flags
 from vae_simpsons.errors import UsageError, VAEError, one_line
+from vae_simpsons.settings import bad_value, keys
 
 
 def parse_settings(

@@ -6,8 +6,9 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from vae_simpsons.cli.parsing import parse_settings
-from vae_simpsons.config import from_flat, read_yaml, to_flat, to_yaml
+from vae_simpsons.configfile import from_flat, read_yaml, to_yaml
 from vae_simpsons.errors import UsageError
+from vae_simpsons.settings import to_flat
 
 
 def train(arguments: list[str]) -> int:

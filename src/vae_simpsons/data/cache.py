@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vae_simpsons.config import Data
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.progress import Progress
+from vae_simpsons.settings import Data
 
 UNFINISHED = ".vae-unfinished-"  # how the name of a folder begins that is being filled
 ABANDONED_S = 3600  # without a change for this long, it was left by a process that was killed

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_simpsons.config import TOONS, Config, Data
 from vae_simpsons.data import toons
 from vae_simpsons.data.cache import cache_folder
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.data.split import Split, read_manifest, split
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import Progress
+from vae_simpsons.settings import TOONS, Data, Settings
 
 TOONS_SEED = 0  # not the run's seed: repeating a run with another seed must not change its data
 
@@ -35,7 +35,7 @@ class Dataset:
         return self.sides.val
 
 
-def load_dataset(config: Config, processes: int, progress: Progress, manifest: Path | None = None) -> Dataset:
+def load_dataset(config: Settings, processes: int, progress: Progress, manifest: Path | None = None) -> Dataset:
     """The images that `config` selects, packed and split.
 
     Args:
@@ -60,7 +60,7 @@ def source_of(data: Data, progress: Progress) -> Path:
     return toons.cached(data.toons, TOONS_SEED, data.image_size, cache_folder(data), progress)
 
 
-def check_count(sides: Split, config: Config, processes: int) -> None:
+def check_count(sides: Split, config: Settings, processes: int) -> None:
     """Refuse images that are too few for one batch in each process, or for one to validate.
 
     Raises:

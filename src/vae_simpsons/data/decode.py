@@ -17,10 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vae_simpsons.config import Data
 from vae_simpsons.data.folder import File
 from vae_simpsons.data.index import Facts
 from vae_simpsons.errors import one_line
+from vae_simpsons.settings import Data
 
 ORIENTATION = 0x0112  # EXIF: how the camera was held; 1 is upright
 JPEG_START, APP1, START_OF_SCAN = b"\xff\xd8", 0xE1, 0xDA

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_simpsons.config import Data
 from vae_simpsons.data import archive
 from vae_simpsons.data.cache import alone, cache_folder, cannot_keep, check_space, publishing
 from vae_simpsons.data.decode import Block as DecodedBlock
@@ -32,6 +31,7 @@ from vae_simpsons.data.index import Facts, Index, Unreadable
 from vae_simpsons.data.similar import Fingerprints, fingerprints, groups
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import Progress
+from vae_simpsons.settings import Data
 from vae_simpsons.threads import ahead
 
 PACK_VERSION = 1  # raise it when the same files would give other pixels or another index

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.config import Config
 from vae_simpsons.data import archive
 from vae_simpsons.data.cache import cache_folder, cannot_keep, in_bytes
 from vae_simpsons.data.folder import find_files
@@ -16,6 +15,7 @@ from vae_simpsons.data.pack import MOST_UNREADABLE, read_all
 from vae_simpsons.data.split import split
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import Progress
+from vae_simpsons.settings import Settings
 
 SHOWN = 8  # lines of each list that people are shown; --json has all
 
@@ -44,7 +44,7 @@ class Report:
     pack_seconds: float
 
 
-def check(source: Path, config: Config, progress: Progress) -> Report:
+def check(source: Path, config: Settings, progress: Progress) -> Report:
     """Read everything in `source`, a folder or an archive, and say what it is; nothing is kept.
 
     Raises:
@@ -61,7 +61,7 @@ def check(source: Path, config: Config, progress: Progress) -> Report:
         raise cannot_keep(cache, e) from None
 
 
-def _check_folder(source: Path, folder: Path, config: Config, progress: Progress) -> Report:
+def _check_folder(source: Path, folder: Path, config: Settings, progress: Progress) -> Report:
     data = config.data
     files = find_files(folder)
     began = time.monotonic()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_simpsons.config import Data
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.order import permutation
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.settings import Data
 
 TRAIN, VAL, DUPLICATE = "train", "val", "duplicate"
 COLUMNS = ("path", "class", "side")

@@ -20,11 +20,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vae_simpsons import images, sampling
-from vae_simpsons.config import to_flat
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.files import replacing
 from vae_simpsons.progress import duration
+from vae_simpsons.settings import to_flat
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
 from vae_simpsons.training.writer import Attempts, Writer

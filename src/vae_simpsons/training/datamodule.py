@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytorch_lightning as pl
 import torch
 
-from vae_simpsons.config import Config
 from vae_simpsons.data.batches import CopiedAhead, EvalBatches, TrainBatches, resident
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import chunk_ends, chunk_steps
 
 GPU_EVAL_BATCH = 512  # validation has no reason to be in batches so small that a GPU waits for Python
@@ -21,7 +21,7 @@ class ImagesDataModule(pl.LightningDataModule):
         first_step: where the first epoch that is asked for begins; more than 0 goes on in the middle of it.
     """
 
-    def __init__(self, dataset: Dataset, config: Config, chunked: bool = False, first_step: int = 0) -> None:
+    def __init__(self, dataset: Dataset, config: Settings, chunked: bool = False, first_step: int = 0) -> None:
         super().__init__()
         self.dataset = dataset
         self.config = config

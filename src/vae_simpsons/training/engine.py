@@ -17,8 +17,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from vae_simpsons.config import Config
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.settings import Settings
 from vae_simpsons.training.module import VAEModule
 
 CHUNK_BYTES = 64 * 2**20  # of the pixels of a chunk
@@ -33,7 +33,7 @@ class Engine:
     why: str
 
 
-def choose(config: Config, device: torch.device, processes: int) -> Engine:
+def choose(config: Settings, device: torch.device, processes: int) -> Engine:
     """The engine that trainer.engine means on `device`.
 
     Raises:
@@ -51,7 +51,7 @@ def choose(config: Config, device: torch.device, processes: int) -> Engine:
     return Engine(asked, "as asked")
 
 
-def no_graph(config: Config, device: torch.device, processes: int) -> str | None:
+def no_graph(config: Settings, device: torch.device, processes: int) -> str | None:
     """Why a step cannot be captured as a CUDA graph; None: it can."""
     if device.type != "cuda":
         return f"this run trains on {device.type}"
@@ -71,7 +71,7 @@ def no_compiler(device: torch.device) -> str | None:
     return None
 
 
-def build_module(config: Config, engine: Engine) -> VAEModule:
+def build_module(config: Settings, engine: Engine) -> VAEModule:
     """The LightningModule that trains with `engine`."""
     module = GraphModule(config) if engine.name == "graph" else VAEModule(config)
     if engine.name == "compile":
@@ -113,7 +113,7 @@ class GraphModule(VAEModule):
         capture: makes a replay of a step; on a CPU, for tests, the step itself will do.
     """
 
-    def __init__(self, config: Config, capture: Callable[[Callable[[], None]], Callable[[], None]] = capture) -> None:
+    def __init__(self, config: Settings, capture: Callable[[Callable[[], None]], Callable[[], None]] = capture) -> None:
         super().__init__(config)
         self.automatic_optimization = False
         self.capture = capture

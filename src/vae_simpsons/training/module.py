@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import checkpoint, objective
-from vae_simpsons.config import Config
 from vae_simpsons.errors import VAEError
 from vae_simpsons.images import normalise
+from vae_simpsons.settings import Settings
 from vae_simpsons.training.health import Guard
 
 TRAIN_FIGURES = ("train/loss", "train/mse", "train/kl", "train/elbo")
@@ -36,7 +36,7 @@ class VAEModule(pl.LightningModule):
         varied: how much its reconstructions vary from image to image, as a share of the images' own variance.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Settings) -> None:
         super().__init__()
         self.config = config
         self.network = checkpoint.build_network(config)
@@ -188,7 +188,7 @@ class VAEModule(pl.LightningModule):
         return self.device.type in ("cpu", "cuda") and self.config.trainer.precision != "16-mixed"
 
 
-def train_figures(config: Config) -> tuple[str, ...]:
+def train_figures(config: Settings) -> tuple[str, ...]:
     """The names of what is added up over an epoch's steps; an autoencoder has no KL."""
     return TRAIN_FIGURES if config.model.variational else TRAIN_FIGURES[:2]
 

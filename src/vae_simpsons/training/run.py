@@ -1,4 +1,4 @@
-"""A Config -> a trained model in its run folder."""
+"""A Settings -> a trained model in its run folder."""
 
 import logging
 import math
@@ -12,13 +12,13 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons import checkpoint, sampling
-from vae_simpsons.config import TOONS, Config, to_flat
 from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.objective import implied_sigma
 from vae_simpsons.progress import bar, duration, silent
+from vae_simpsons.settings import TOONS, Settings, to_flat
 from vae_simpsons.training.callbacks import (
     FIGURES,
     EpochProgress,
@@ -41,7 +41,7 @@ from vae_simpsons.training.writer import Attempts, Writer
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
 
 
-def train(config: Config, folder: RunFolder, command: Sequence[str], resume: checkpoint.Checkpoint | None) -> None:
+def train(config: Settings, folder: RunFolder, command: Sequence[str], resume: checkpoint.Checkpoint | None) -> None:
     """Train as `config` says, from the start or from `resume`, and leave the results in `folder`.
 
     Args:
@@ -100,7 +100,7 @@ def how_to_go_on(folder: RunFolder) -> str:
     return f"Go on with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
 
 
-def check_resume(config: Config, resume: checkpoint.Checkpoint) -> None:
+def check_resume(config: Settings, resume: checkpoint.Checkpoint) -> None:
     """Refuse settings that would turn a resumed run into another one.
 
     Raises:
@@ -137,7 +137,7 @@ def check_processes(resume: checkpoint.Checkpoint, processes: int) -> None:
 
 
 def build_trainer(
-    config: Config, folder: RunFolder, resume: checkpoint.Checkpoint | None, writer: Writer, attempt: Attempts
+    config: Settings, folder: RunFolder, resume: checkpoint.Checkpoint | None, writer: Writer, attempt: Attempts
 ) -> pl.Trainer:
     """Lightning's Trainer as `config` says.
 
@@ -178,7 +178,7 @@ def cluster() -> list[SLURMEnvironment]:
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
-def check_device(config: Config) -> None:
+def check_device(config: Settings) -> None:
     """Refuse an accelerator, a number of devices or a precision that is not to be had here.
 
     Raises:
@@ -199,7 +199,7 @@ def check_device(config: Config) -> None:
         raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
 
 
-def use_precision(config: Config, engine: Engine) -> None:
+def use_precision(config: Settings, engine: Engine) -> None:
     """Tell torch's GPU libraries what 32 bits mean, and whether to search for their fastest convolutions."""
     tf32 = config.trainer.precision == "tf32"  # torch's own default takes it for convolutions unasked
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
@@ -223,7 +223,7 @@ def device_name(trainer: pl.Trainer) -> str:
 
 
 def announcement(
-    config: Config,
+    config: Settings,
     folder: RunFolder,
     dataset: Dataset,
     module: VAEModule,
@@ -256,14 +256,14 @@ def announcement(
     return "\n".join(f"{name:>10}  {text}" for name, text in lines.items() if text) + "\n"
 
 
-def hint(config: Config, device: str) -> str | None:
+def hint(config: Settings, device: str) -> str | None:
     """What would train faster on this device; None where nothing is known to."""
     if device.startswith("cpu") and config.trainer.precision == "32-true" and multiplies_bfloat16():
         return "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 numbers itself"
     return None
 
 
-def noise_line(config: Config, module: VAEModule) -> str:
+def noise_line(config: Settings, module: VAEModule) -> str:
     """What the weight of the KL term says about pixels, in words."""
     sigma = implied_sigma(module.kl_weight, module.values)
     return (
@@ -272,7 +272,7 @@ def noise_line(config: Config, module: VAEModule) -> str:
     )
 
 
-def split_line(config: Config, dataset: Dataset) -> str:
+def split_line(config: Settings, dataset: Dataset) -> str:
     """How many images are on each side, and how many on none."""
     train, val = len(dataset.train), len(dataset.val)
     rest = len(dataset.pack.index.paths) - train - val

@@ -17,11 +17,12 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons import __version__, exported
-from vae_simpsons.config import Config, to_yaml
+from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import replacing, sweep
+from vae_simpsons.settings import Settings
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
 
@@ -72,7 +73,7 @@ class RunFolder:
         return any(p.exists() for p in (self.config, self.environment, self.metrics, self.last, self.best))
 
 
-def new_folder(config: Config, config_name: str) -> RunFolder:
+def new_folder(config: Settings, config_name: str) -> RunFolder:
     """The folder that a new run will have; nothing is made yet.
 
     Raises:
@@ -177,7 +178,7 @@ def resumed_folder(out: str | None, resumed: Path) -> RunFolder:
 
 
 def create(
-    folder: RunFolder, config: Config, dataset: Dataset, command: Sequence[str], device: str, processes: int
+    folder: RunFolder, config: Settings, dataset: Dataset, command: Sequence[str], device: str, processes: int
 ) -> None:
     """Make the folder, with config, split and what there is to say of the machine; resuming adds to the last.
 
