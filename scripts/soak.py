@@ -22,7 +22,8 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vae_simpsons.data.toons import write
+from vae_simpsons.checkpoint import read_checkpoint
+from vae_simpsons.data.toons import write_toons
 
 SETTINGS = {
     "data.image_size": 32,
@@ -36,9 +37,9 @@ SETTINGS = {
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """What a run left in `folder`, but for times: digests of last.ckpt, of the table, of each picture and curve."""
-    payload = torch.load(folder / "last.ckpt", weights_only=True)
-    parts = {f"last.ckpt {key}": payload[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
-    parts |= {f"last.ckpt {key}": payload[key] for key in ("epochs_done", "global_step", "interrupted")}
+    last = read_checkpoint(folder / "last.ckpt")
+    parts = {"last.ckpt tensors": last.tensors, "last.ckpt figures": last.figures}
+    parts |= {f"last.ckpt {name}": value for name, value in vars(last.position).items() if name != "epoch_s"}
     with open(folder / "metrics.csv", newline="") as file:
         parts["metrics.csv"] = [{k: v for k, v in row.items() if k != "time_s"} for row in csv.DictReader(file)]
     parts |= {f"pictures/{p.name}": p.read_bytes() for p in sorted((folder / "pictures").iterdir())}
@@ -61,7 +62,7 @@ def digest(tree: Any) -> str:
             found.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
         elif isinstance(value, dict):
             found.update(b"{")
-            for key in value:
+            for key in sorted(value, key=str):
                 add(key)
                 add(value[key])
         elif isinstance(value, (list, tuple)):
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="soak-"))
-    write(place / "toons", options.images, 0, 32, lambda done: None)
+    write_toons(place / "toons", options.images, 0, 32, lambda done: None)
     options.undisturbed = place / "undisturbed"
     seconds = whole_s(options.undisturbed, place / "toons", place / "cache", options)
     print(f"undisturbed: {seconds:.0f} s; in {place}", flush=True)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vae_simpsons.cli import main
+from vae_simpsons.configfile import from_flat
+from vae_simpsons.models import build_autoencoder
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -66,3 +69,11 @@ def run_folder(pictures, cache, tmp_path_factory) -> Path:
     kept = f"--data.cache_dir={cache / 'vae-simpsons'}"
     assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder}", kept]) == 0
     return folder
+
+
+def build_network(size: int = 32, widths=(8, 16), latent_dim: int = 8, channels: int = 3, variational: bool = True):
+    """A fresh autoencoder of the published kind, the same each time."""
+    data = {"data.image_size": size, "data.channels": channels}
+    model = {"model.widths": list(widths), "model.latent_dim": latent_dim, "model.variational": variational}
+    torch.manual_seed(0)
+    return build_autoencoder(from_flat(data | model))

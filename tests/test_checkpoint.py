@@ -1,43 +1,51 @@
+import json
 import os
 import pickle
 import shutil
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
+from conftest import build_network
 from vae_simpsons import VAE, checkpoint
-from vae_simpsons.checkpoint import read
-from vae_simpsons.cli import main
-from vae_simpsons.configfile import from_flat, parse_yaml, to_yaml
+from vae_simpsons.checkpoint import DIGEST, KEY, Checkpoint, digest, load_network, read_checkpoint, write_checkpoint
+from vae_simpsons.configfile import from_flat, parse_yaml
 from vae_simpsons.errors import VAEError
+from vae_simpsons.models import build_autoencoder
 
 
-class Evil:
-    """What a stranger's checkpoint may carry: code that runs when it is unpickled."""
-
-    def __reduce__(self):
-        return os.mkdir, ("evil_was_here",)
+def last(run_folder: Path) -> Checkpoint:
+    return read_checkpoint(run_folder / "last.ckpt")
 
 
-def test_a_checkpoint_is_tensors_numbers_and_text_alone(run_folder):
-    def kinds(value) -> set:
-        if isinstance(value, dict):
-            return set().union(*(kinds(k) | kinds(v) for k, v in value.items()))
-        if isinstance(value, (list, tuple)):
-            return set().union(*map(kinds, value)) if value else set()
-        return {type(value)}
+def refusal(path: Path) -> str:
+    """The one line that `path` is refused with."""
+    with pytest.raises(VAEError) as caught:
+        load_network(read_checkpoint(path))
+    line = str(caught.value)
+    assert "\n" not in line and line.startswith("path: ") and str(path) in line
+    return line
 
-    payload = torch.load(run_folder / "last.ckpt", weights_only=True)
-    assert kinds(payload) <= {torch.Tensor, int, float, str, bool, type(None)}
+
+def write_forged(source: Path, path: Path, tensors: dict | None = None, **changes) -> Path:
+    """A checkpoint like `source` with other tensors or another description, and a digest that fits."""
+    content = source.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    described = json.loads(header["__metadata__"][KEY]) | changes
+    text = json.dumps({key: value for key, value in described.items() if value is not ...})
+    tensors = safetensors.torch.load(content) if tensors is None else tensors
+    path.write_bytes(safetensors.torch.save(tensors, {KEY: text, DIGEST: digest(text, tensors)}))
+    return path
 
 
 def test_it_is_all_that_is_needed(run_folder, tmp_path):
     shutil.copy(run_folder / "last.ckpt", tmp_path / "alone.ckpt")
     model = VAE.load(tmp_path / "alone.ckpt")
     assert model.sample(3).shape == (3, 3, 32, 32)
-    assert model.config.model.latent_dim == 8
+    assert model.settings.model.latent_dim == 8 and model.epochs == 2
     x = torch.rand(2, 3, 32, 32) * 2 - 1
     assert model.reconstruct(x).shape == x.shape
     mu, log_var = model.encode(x)
@@ -47,162 +55,147 @@ def test_it_is_all_that_is_needed(run_folder, tmp_path):
         model.sample(0)
 
 
-def saved(payload, path: Path) -> Path:
-    torch.save(payload, path)
-    return path
+def test_anyone_can_load_the_weights_with_safetensors_alone(run_folder):
+    tensors = safetensors.torch.load_file(run_folder / "last.ckpt")
+    prefix = "network."
+    weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    build_network(32, (8, 16, 16), 8).load_state_dict(weights)
+    assert {name.split(".")[0] for name in tensors} == {"network", "optimizer", "epoch_sums"}
 
 
-def payload_of(run_folder: Path) -> dict:
-    return torch.load(run_folder / "last.ckpt", weights_only=True)
+def test_what_is_written_is_what_is_read(run_folder, tmp_path):
+    before = last(run_folder)
+    write_checkpoint(replace(before, path=tmp_path / "again.ckpt"))
+    after = read_checkpoint(tmp_path / "again.ckpt")
+    assert (after.settings, after.epochs, after.figures) == (before.settings, before.epochs, before.figures)
+    assert after.position == before.position and after.position.steps == 6
+    assert after.tensors.keys() == before.tensors.keys()
+    assert all(torch.equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
 
 
-def said_of(path: Path) -> str:
-    """The one line that `path` is refused with; what stands before and in its name is left out."""
-    with pytest.raises(VAEError) as caught:
-        checkpoint.network_of(checkpoint.read(path))
-    said = str(caught.value)
-    assert "\n" not in said and said.startswith("--ckpt: ") and str(path) in said
-    return said
+def test_nothing_is_ever_unpickled(tmp_path, run_folder, monkeypatch):
+    monkeypatch.setattr(torch, "load", None)
+    monkeypatch.setattr(pickle, "Unpickler", None)
+    last(run_folder)
+    for name, content in (("a", pickle.dumps(1)), ("b", b"PK\3\4" + bytes(100))):
+        (tmp_path / name).write_bytes(content)
+        assert "could run code and is not read" in refusal(tmp_path / name)
 
 
-def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path):
-    said = said_of(saved({"format": "vae-simpsons", "x": Evil()}, tmp_path / "evil.ckpt"))
-    assert f"carries code or foreign objects ({os.name}.mkdir) and is refused; nothing in it was run" in said
-    (tmp_path / "evil2.ckpt").write_bytes(pickle.dumps(Evil()))
-    assert "a bare pickle, which could run code" in said_of(tmp_path / "evil2.ckpt")
-    torch.save({"x": Evil()}, tmp_path / "evil3.ckpt", _use_new_zipfile_serialization=False)
-    assert "torch before 1.6" in said_of(tmp_path / "evil3.ckpt")
-    assert not (tmp_path / "evil_was_here").exists()
+def test_a_damaged_or_renamed_file_is_named_for_what_it_is(tmp_path, run_folder):
+    good, path = (run_folder / "last.ckpt").read_bytes(), tmp_path / "x.ckpt"
 
-
-def test_of_a_damaged_or_renamed_file_the_line_says_which(tmp_path, run_folder):
-    good = (run_folder / "last.ckpt").read_bytes()
-    path = tmp_path / "x.ckpt"
-
-    def said(content: bytes) -> str:
+    def refusal_of(content: bytes) -> str:
         path.write_bytes(content)
-        return said_of(path)
+        return refusal(path)
 
-    for share in (0.01, 0.1, 0.5, 0.99):
-        assert "is damaged: it is cut short" in said(good[: int(len(good) * share)])
-    flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
-    assert "is damaged: its bytes are not those that were written (Bad CRC-32" in said(flipped)
-    assert "no checkpoint but an empty file" in said(b"")
-    assert "no checkpoint but text" in said(b"hello, I am a text file")
-    assert "no checkpoint but a PNG image" in said((run_folder / "pictures" / "samples_0001.png").read_bytes())
-    assert "begins with zeros" in said(bytes(1000))
-    with zipfile.ZipFile(tmp_path / "y.ckpt", "w") as archive:
-        archive.writestr("a.txt", "a")
-    assert "is a zip archive, and no checkpoint" in said_of(tmp_path / "y.ckpt")
-
-
-def test_of_a_foreign_checkpoint_the_line_says_whose(tmp_path, run_folder):
-    good, path = payload_of(run_folder), tmp_path / "x.ckpt"
-    bare = {name: good[name] for name in ("state_dict", "pytorch-lightning_version", "epoch")}
-    assert "another Lightning project's (state_dict, pytorch-lightning_version" in said_of(saved(bare, path))
-    assert "the bare weights of some network (network.encoder" in said_of(saved(dict(good["state_dict"]), path))
-    network = VAE.load(run_folder / "last.ckpt").network
-    assert "the bare weights of some network (encoder" in said_of(saved(network.state_dict(), path))
-    assert "another's (model)" in said_of(saved({"model": {}}, path))
-    assert "a Tensor that torch saved" in said_of(saved(torch.zeros(3), path))
-    assert "format version 99, newer than this program reads (1 to 2)" in said_of(
-        saved(good | {"format_version": 99}, path)
-    )
-    assert "format version 0, older than this" in said_of(saved(good | {"format_version": 0}, path))
-    assert "does not say its format version" in said_of(saved(good | {"format_version": "1"}, path))
+    header = int.from_bytes(good[:8], "little")
+    assert "is damaged: it is cut short" in refusal_of(good[: header // 2])
+    for cut in (8 + header, len(good) // 2, len(good) - 1):
+        assert "is damaged: " in refusal_of(good[:cut])
+    for flipped_byte in (8 + header, (8 + header + len(good)) // 2, len(good) - 1):
+        flipped = bytearray(good)
+        flipped[flipped_byte] ^= 1
+        assert "is damaged: its bytes are not those that were written" in refusal_of(bytes(flipped))
+    for number in range(40):  # bytes all over the header
+        flipped = bytearray(good)
+        flipped[8 + number * header // 40] ^= 1
+        assert refusal_of(bytes(flipped))
+    assert "is an empty file" in refusal_of(b"")
+    assert "is a text file" in refusal_of(b"hello, I am a text file")
+    assert "is a PNG image" in refusal_of((run_folder / "pictures" / "samples_0001.png").read_bytes())
+    assert "begins with zeros" in refusal_of(bytes(1000))
+    assert "of an unknown kind" in refusal_of(bytes(range(200, 250)))
 
 
-def test_one_of_the_first_format_is_read_and_gone_on_with(tmp_path, run_folder, pictures):
-    """Version 1 knew no interrupted epochs, and kept of callbacks only which epoch was best."""
-    payload = payload_of(run_folder)
-    del payload["interrupted"], payload["is_best"], payload["callbacks"]["MetricsTable"]
-    folder = tmp_path / "old"
-    folder.mkdir()
-    shutil.copy(run_folder / "split.csv", folder)
-    path = saved(payload | {"format_version": 1}, folder / "last.ckpt")
-    assert main(["sample", "--ckpt", str(path), "-n", "1"]) == 0
-    assert main(["train", "--resume", str(path), "--trainer.max_epochs", "3"]) == 0
-    assert read(path).epochs == 3
+def test_another_projects_file_is_named(tmp_path, run_folder):
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file({"unet.weight": torch.zeros(2)}, path)
+    assert "another's safetensors file (unet.weight ...)" in refusal(path)
+    source = run_folder / "last.ckpt"
+    assert "has format version 99, and this program reads 1" in refusal(write_forged(source, path, format_version=99))
+    assert "has format version None" in refusal(write_forged(source, path, format_version=...))
 
 
-def test_one_whose_weights_are_a_modules_own_state_dict_is_read(tmp_path, run_folder):
-    """As the checkpoints of before training wrote copies are: torch gives a state_dict an attribute, _metadata."""
-    state = torch.nn.ModuleDict({"network": VAE.load(run_folder / "last.ckpt").network}).state_dict()
-    path = saved(payload_of(run_folder) | {"state_dict": state}, tmp_path / "x.ckpt")
-    assert torch.equal(VAE.load(path).sample(3), VAE.load(run_folder / "last.ckpt").sample(3))
-
-
-def test_what_does_not_fit_together_is_refused(tmp_path, run_folder):
-    good, path = payload_of(run_folder), tmp_path / "x.ckpt"
-    said = said_of(saved(good | {"config": "model: {latent_dim: 9}"}, path))
-    assert "its weights do not fit its config (encoder.stages.0.0.weight is 8x3x3x3 float32, and should be 32x3" in said
-    assert "no such setting" in said_of(saved(good | {"config": "modle: 3"}, path))
-    assert "the config inside" in said_of(saved(good | {"config": "data: {image_size: 65}"}, path))
-    assert "it has no config" in said_of(saved(good | {"config": 3}, path))
-    assert "epochs_done is -1" in said_of(saved(good | {"epochs_done": -1}, path))
-    assert "is missing, and should be" in said_of(saved(good | {"state_dict": {}}, path))
-    halves = {name: w.half() for name, w in good["state_dict"].items()}
-    assert "float16, and should be" in said_of(saved(good | {"state_dict": halves}, path))
-
-
-def test_a_small_file_cannot_ask_for_much_memory(tmp_path, run_folder):
-    good, path = payload_of(run_folder), tmp_path / "x.ckpt"
-    monstrous = "data: {image_size: 4096}\nmodel: {widths: [65536, 65536], latent_dim: 1000000}"
-    assert "2,147,483,648 are the most" in said_of(saved(good | {"config": monstrous, "state_dict": {}}, path))
+def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path, run_folder):
+    path = tmp_path / "x.ckpt"
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}, "__metadata__": {KEY: "{}"}})
+    for length in (len(header), 2**60):
+        path.write_bytes(length.to_bytes(8, "little") + header.encode() + bytes(64))
+        assert refusal(path)
+    monstrous = {"data": {"image_size": 4096}, "model": {"widths": [65536, 65536], "latent_dim": 1000000}}
+    path = write_forged(run_folder / "last.ckpt", path, {}, settings=monstrous)
+    assert "2,147,483,648 are the most" in refusal(path)
     with pytest.raises(VAEError, match="are the most"):
-        checkpoint.build_network(from_flat(parse_yaml(monstrous, "f")))
-    large = parse_yaml("model: {widths: [2048, 2048]}", "f")  # 1.3 GB of weights, each a view of one number
-    shapes = checkpoint.outline(from_flat(large)).state_dict()
-    views = {f"network.{name}": torch.zeros((), dtype=w.dtype).expand(w.shape) for name, w in shapes.items()}
-    content = good | {"config": to_yaml(from_flat(large)), "state_dict": views}
-    assert ", and they take 1,260,995,628" in said_of(saved(content, path)) and path.stat().st_size < 200_000
+        build_autoencoder(from_flat(parse_yaml(json.dumps(monstrous), "f")))
+    large = {"model": {"widths": [2048, 2048]}}  # 1.3 GB of weights
+    assert "is missing, and should be" in refusal(write_forged(run_folder / "last.ckpt", path, {}, settings=large))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"settings": {"model": {"latent_dim": 9}}}, "its tensors do not fit its settings (encoder.stages.0.0.weight is 8x"),
+        ({"settings": {"modle": 3}}, "modle: no such setting"),
+        ({"settings": {"data": {"image_size": 65}}}, "data.image_size: 65"),
+        ({"settings": 3}, "not a mapping"),
+        ({"settings": ...}, "not a mapping"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"epochs": True}, "epochs is True"),
+        ({"figures": {"val/mse": "small"}}, "its figures are not numbers"),
+        ({"position": {"stage": "autoencoder"}}, "its position in the run is incomplete"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(tmp_path, run_folder, changes, reason):
+    assert reason in refusal(write_forged(run_folder / "last.ckpt", tmp_path / "x.ckpt", **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", -1), ("steps", 2**40), ("epochs", 1.5), ("epoch_steps", 7), ("best", "low"), ("epoch_s", None), ("stage", 3)],
+)
+def test_a_position_that_cannot_be_is_refused(tmp_path, run_folder, name, value):
+    position = vars(last(run_folder).position) | {name: value}
+    line = refusal(write_forged(run_folder / "last.ckpt", tmp_path / "x.ckpt", position=position))
+    assert f"{name} is" in line or "not possible" in line
+
+
+def test_weights_of_another_type_are_refused(tmp_path, run_folder):
+    halves = {name: t.half() if t.is_floating_point() else t for name, t in last(run_folder).tensors.items()}
+    assert "float16, and should be" in refusal(write_forged(run_folder / "last.ckpt", tmp_path / "x.ckpt", halves))
 
 
 def test_a_path_that_is_not_there_or_a_folder(tmp_path):
-    with pytest.raises(VAEError, match="--ckpt: no such file"):
-        checkpoint.read(tmp_path / "nope.ckpt")
-    with pytest.raises(VAEError, match="--ckpt: .* is a folder. Give the checkpoint in it"):
-        checkpoint.read(tmp_path)
-    with pytest.raises(VAEError, match="--ckpt: .* is no file"):
-        checkpoint.read(Path(os.devnull))
+    with pytest.raises(VAEError, match="path: no such file"):
+        read_checkpoint(tmp_path / "nope.ckpt")
+    with pytest.raises(VAEError, match="path: .* is a folder. Give the checkpoint in it"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(VAEError, match="path: .* is not a file"):
+        read_checkpoint(Path(os.devnull))
 
 
-def test_a_save_that_fails_keeps_the_last_one_and_leaves_no_litter(tmp_path, monkeypatch):
-    path = tmp_path / "last.ckpt"
-    checkpoint.write({"a": 1}, path)
+@pytest.fixture
+def small(tmp_path) -> Checkpoint:
+    return Checkpoint(tmp_path / "last.ckpt", from_flat({}), {"network.a": torch.zeros(3)}, epochs=1)
 
-    def full_disk(payload, file):
-        file.write(b"half")
+
+def test_a_save_that_fails_keeps_the_last_one_and_leaves_no_litter(small, monkeypatch):
+    write_checkpoint(small)
+
+    def full_disk(file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full_disk)
+    monkeypatch.setattr(checkpoint, "sync_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write({"a": 2}, path)
-    assert torch.load(path, weights_only=True) == {"a": 1}
-    assert list(tmp_path.iterdir()) == [path]
+        write_checkpoint(replace(small, epochs=2))
+    assert read_checkpoint(small.path).epochs == 1
+    assert list(small.path.parent.iterdir()) == [small.path]
 
 
-def test_a_save_is_on_the_disk_before_it_takes_the_place_of_the_last(tmp_path, monkeypatch):
-    done = []
+def test_a_save_is_on_the_disk_before_it_replaces_the_last(small, monkeypatch):
+    calls = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (done.append(name), real(*args)))
-    checkpoint.write({"a": 1}, tmp_path / "last.ckpt")
-    assert done == ["fsync", "replace", "fsync"], "the file, then its name"
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_a_kept_checkpoint_stays_when_the_next_is_written(tmp_path, monkeypatch, links):
-    def refuse(*_):
-        raise OSError("no links here")
-
-    if not links:
-        monkeypatch.setattr(os, "link", refuse)
-    last, best = tmp_path / "last.ckpt", tmp_path / "best.ckpt"
-    for epoch in (1, 2):
-        checkpoint.write({"epoch": epoch}, last)
-        checkpoint.keep(last, best)
-    checkpoint.write({"epoch": 3}, last)
-    assert torch.load(best) == {"epoch": 2}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (calls.append(name), real(*args)))
+    write_checkpoint(small)
+    assert calls == ["fsync", "replace", "fsync"], "the file, then its name"

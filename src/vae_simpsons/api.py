@@ -1,57 +1,109 @@
-"""The door from Python: `from vae_simpsons import VAE`."""
+"""A trained model, from Python: `from vae_simpsons import VAE`."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vae_simpsons import checkpoint, sampling
+from vae_simpsons.checkpoint import Checkpoint, load_network, read_checkpoint
+from vae_simpsons.data.dataset import source_of
+from vae_simpsons.data.index import Index
+from vae_simpsons.data.pack import open_pack
+from vae_simpsons.devices import pick_device
 from vae_simpsons.errors import VAEError
-from vae_simpsons.models import ConvVAE
-from vae_simpsons.settings import Settings
+from vae_simpsons.export import export_model
+from vae_simpsons.inference import encode, latents, sample
+from vae_simpsons.memory import keep_freed_buffers
+from vae_simpsons.models.cpu import use_fast_convolutions
+from vae_simpsons.progress import Progress, no_progress
 
 
 class VAE:
-    """A trained model: the network in eval mode, and the config that it was trained with.
+    """A trained model: the one way to open a checkpoint, for Python and for the command line.
 
     Attributes:
-        network: the ConvVAE itself, a torch module, for whatever these methods do not offer.
-        config: every setting of its run.
+        network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
+        settings: every setting of its run.
+        epochs: how many epochs it was trained for.
     """
 
-    def __init__(self, network: ConvVAE, config: Settings) -> None:
-        self.network = network.eval()
-        self.config = config
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.checkpoint = checkpoint
+        self.settings = checkpoint.settings
+        self.epochs = checkpoint.epochs
+        self.network = load_network(checkpoint).to(device)
+        if device.type == "cpu":
+            use_fast_convolutions(self.network)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "VAE":
-        """The model in the checkpoint at `path`, on `device` (auto, cpu, cuda, mps).
+        """Returns the model in the checkpoint at `path`, or in the folder of an export, on `device`.
+
+        Args:
+            path: last.ckpt or best.ckpt of a run, or a folder that `vae export` wrote.
+            device: auto, cpu, cuda or mps.
 
         Raises:
-            VAEError: no such file, no checkpoint, a damaged one, one that carries code; no such device.
+            VAEError: no such file, not a checkpoint, a damaged one; no such device.
         """
-        found = checkpoint.read(Path(path), setting="path")
-        network = checkpoint.network_of(found).to(sampling.pick_device(device))
-        return cls(network, found.config)
+        keep_freed_buffers()
+        return cls(read_checkpoint(Path(path)), pick_device(device))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """`n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; the same seed gives the same ones.
+        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
 
         Raises:
             VAEError: an autoencoder, which has no prior; n below 1.
         """
+        return torch.cat(list(self.sample_blocks(n, seed)))
+
+    def sample_blocks(self, n: int, seed: int = 0) -> Iterator[Tensor]:
+        """Returns the same images block by block, so that any number of them takes little memory."""
         if n < 1:
             raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
-        return torch.cat(list(sampling.sample(self.network, n, seed)))
+        return sample.sample(self.network, n, seed)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """mu and log_var, (B, latent_dim) on the CPU, of x (B, C, H, W) in [-1, 1]; an autoencoder has no log_var."""
-        return sampling.encode_images(self.network, x)
+        """Returns mu and log_var, (B, *latent) on the CPU, of x (B, C, H, W) in [-1, 1]; log_var may be None."""
+        return latents.encode(self.network, x)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The images (B, C, H, W) on the CPU, in [-1, 1], of z (B, latent_dim)."""
-        return sampling.decode_latents(self.network, z)
+        """Returns the images (B, C, H, W) on the CPU, in [-1, 1], of z (B, *latent)."""
+        return latents.decode(self.network, z)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W), in [-1, 1], through the model: the decoder's mean of the posterior's mean, on the CPU."""
-        return sampling.reconstruct(self.network, x)
+        """Returns x (B, C, H, W), in [-1, 1], through the model: the mean image of the posterior's mean, on the CPU."""
+        return latents.reconstruct(self.network, x)
+
+    def encode_folder(
+        self,
+        folder: Path,
+        source: str | Path | None = None,
+        cache_dir: str | None = None,
+        progress: Progress = no_progress,
+    ) -> tuple[list[Path], Index]:
+        """Encodes pictures, prepared as in training, into files in `folder`; returns their paths and the images' index.
+
+        Args:
+            folder: an empty one; gets mu.npy, log_var.npy and images.csv.
+            source: a folder of pictures or an archive of one; None: the pictures of the run.
+            cache_dir: where packed images are kept; None: where the run kept them.
+
+        Raises:
+            VAEError: no pictures there.
+            OSError: `folder` cannot be written.
+        """
+        data = self.settings.data
+        data = replace(data, path=str(source or data.path), cache_dir=cache_dir or data.cache_dir)
+        pack = open_pack(source_of(data, progress), data, progress)
+        return encode.encode_pack(self.network, pack, folder, progress), pack.index
+
+    def export(self, folder: Path) -> list[Path]:
+        """Writes the weights and a model card into the empty `folder`; returns the files' paths.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return export_model(self.checkpoint, self.network.latent_shape, folder)

@@ -1,285 +1,296 @@
-"""Checkpoints: weights plus the config as text, written and read only here.
+"""A checkpoint: one safetensors file, tensors by name and everything else as JSON in its metadata.
 
-A checkpoint is a dict of tensors, numbers and text, and is read with `weights_only=True` and nothing else: a file
-from a stranger can be refused, but cannot run code. What it says of sizes is held against its own before memory is
-taken. Lightning adds what training needs to go on.
+    network.*      weights and BatchNorm's statistics; all that a trained model needs
+    optimizer.*    Adam's state of each weight, `optimizer.<weight>.exp_avg` and so on
+    epoch_sums     of an interrupted epoch, (processes, figures + 1)
+
+A safetensors file cannot hold code, any program can read it, and its header says how long the file has to be: one that
+claims more than it holds is refused before memory is taken. The metadata has one JSON object, `vae-simpsons`, and the
+SHA-256 of it and of all tensors.
 """
 
-import io
-import os
-import shutil
-import warnings
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from vae_simpsons import exported, torchfile
-from vae_simpsons.configfile import from_flat, parse_tree, parse_yaml, to_tree, to_yaml
+from vae_simpsons.configfile import from_flat, parse_tree, to_tree
 from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.files import replacing, sync_folder
-from vae_simpsons.models import ConvVAE
-from vae_simpsons.settings import Settings
-from vae_simpsons.torchfile import Refusal
+from vae_simpsons.files import atomic_path, sync_file, sync_folder
+from vae_simpsons.models import Autoencoder, build_autoencoder, describe_autoencoder
+from vae_simpsons.settings import Settings, to_flat
 
-FORMAT = "vae-simpsons"
-FORMAT_VERSION = 2
-OLDEST_VERSION = 1  # in which no epoch could be interrupted
-MAX_NUMBERS = 2**31  # weights, or values in one layer; the published network has 4 million and 0.1 million
-NETWORK = "network."  # what Lightning puts before the name of each weight: the attribute that holds the network
+FORMAT_VERSION = 1
+KEY, DIGEST = "vae-simpsons", "sha256"  # in the metadata
+MODEL_FILE = "model.safetensors"  # in the folder that `vae export` writes
+NETWORK, OPTIMIZER, EPOCH_SUMS = "network.", "optimizer.", "epoch_sums"
+MAX_HEADER = 2**20  # bytes that describe the tensors; the published network and its optimizer take 20,000
+STATE = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each weight
+LOCAL = ("out", "data.path", "data.cache_dir")  # settings that name folders of one machine
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run has come: with the settings and the tensors, all that resuming needs.
+
+    Attributes:
+        stage: the stage that is being trained.
+        epochs: whole epochs that are done.
+        steps: optimizer steps that are done, in all.
+        epoch_steps: steps that are done of the epoch after those; 0 at the end of an epoch.
+        epoch_s: seconds that they took.
+        best: lowest value so far of the figure that decides which epoch is the best.
+        best_epoch: the epoch that had it; 0 before the first.
+        processes: how many processes the interrupted epoch was shared among.
+    """
+
+    stage: str
+    epochs: int
+    steps: int
+    epoch_steps: int = 0
+    epoch_s: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read from a checkpoint file."""
+    """What is in a checkpoint file; `position` is None in an exported model, which training cannot resume."""
 
-    path: Path  # a file, or the folder of an export
-    config: Settings
-    payload: dict[str, Any]  # all of it, as written
+    path: Path  # the file
+    settings: Settings
+    tensors: dict[str, Tensor]
+    epochs: int  # that its weights were trained for
+    figures: dict[str, float] = field(default_factory=dict)  # of its last validation
+    position: Position | None = None
 
-    @property
-    def epochs(self) -> int:
-        """How many epochs had been trained when it was written."""
-        return int(self.payload["epochs_done"])
+    def weights(self) -> dict[str, Tensor]:
+        """Returns the weights of the network, by name."""
+        return self.part(NETWORK)
 
-    @property
-    def interrupted_steps(self) -> int:
-        """How many steps of the epoch after those had been trained; 0 at the end of one."""
-        return self.payload["interrupted"]["steps"] if self.payload["interrupted"] else 0
-
-    @property
-    def bytes(self) -> int:
-        """How large it is on the disk: no weights can take more."""
-        return (exported.weights(self.path) if self.path.is_dir() else self.path).stat().st_size
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Returns the tensors whose names begin with `prefix`, by the rest of their names."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
-def stamp(payload: dict[str, Any], config: Settings, epochs_done: int) -> None:
-    """Add to `payload` what makes it a checkpoint of this project."""
-    payload |= {
-        "format": FORMAT,
+def write_checkpoint(checkpoint: Checkpoint) -> None:
+    """Writes `checkpoint` to its path, which is at every instant a complete file.
+
+    Raises:
+        OSError: it cannot be written; what was at the path is still there.
+    """
+    described = {
         "format_version": FORMAT_VERSION,
-        "config": to_yaml(config),
-        "epochs_done": epochs_done,
+        "settings": to_tree(checkpoint.settings),
+        "epochs": checkpoint.epochs,
+        "figures": checkpoint.figures,
+        "position": None if checkpoint.position is None else asdict(checkpoint.position),
     }
+    text = json.dumps(described)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
+    metadata = {"format": "pt", KEY: text, DIGEST: digest(text, tensors)}
+    content = safetensors.torch.save(tensors, metadata)
+    with atomic_path(checkpoint.path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        sync_file(file)
+    sync_folder(checkpoint.path.parent)
 
 
-def write(payload: dict[str, Any], path: Path) -> None:
-    """Write `payload` so that `path` is at every instant a complete file: beside it, synced, renamed.
-
-    Raises:
-        OSError: it cannot be written; what was at `path` is still there.
-    """
-    whole = io.BytesIO()
-    torch.save(payload, whole)  # straight to a file, torch would make a RuntimeError of a full disk
-    with replacing(path) as beside, open(beside, "wb") as file:
-        file.write(whole.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
-
-
-def keep(path: Path, copy: Path) -> None:
-    """Make `copy` the file that is now at `path`, which `write` replaces and never changes: a link where it can be.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Returns the checkpoint at `path`, a file, or a folder that `vae export` wrote.
 
     Raises:
-        OSError: it cannot be written; what was at `copy` is still there.
+        VAEError: no such file; not a checkpoint, a damaged one, or one of another project or version.
     """
-    with replacing(copy) as beside:
-        try:
-            os.link(path, beside)
-        except OSError:  # a file system without links
-            shutil.copyfile(path, beside)
-    sync_folder(copy.parent)
-
-
-def read(path: Path, setting: str = "--ckpt") -> Checkpoint:
-    """The checkpoint at `path`, a file or a folder that `vae export` wrote; `setting` names it in errors.
-
-    Raises:
-        VAEError: no such file, not a checkpoint, a damaged one, one of another project or another version, one that
-            carries code.
-    """
-    payload = _read_payload(path, setting)
+    path = path.expanduser()
+    file = path / MODEL_FILE if (path / MODEL_FILE).is_file() else path
+    content = _read_bytes(file)
+    metadata = _read_metadata(content, file)
+    described = _parse_json(metadata.get(KEY), file)
+    if described.get("format_version") != FORMAT_VERSION:
+        raise VAEError(
+            f"path: {file} has format version {described.get('format_version')!r:.40}, and this program reads "
+            f"{FORMAT_VERSION}. Use the version of vae-simpsons that wrote it."
+        )
     try:
-        _check_stamp(payload)
-    except Refusal as e:
-        raise VAEError(f"{setting}: {path} {one_line(e)}") from None
-    payload.setdefault("interrupted", None)
-    source = f"{setting}: the config inside {path}"
+        tensors = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e:
+        raise _damaged(file, one_line(e)) from None
+    if digest(metadata[KEY], tensors) != metadata.get(DIGEST):
+        raise _damaged(file, "its bytes are not those that were written")
+    return Checkpoint(
+        path=file,
+        settings=_settings(described.get("settings"), file),
+        tensors=tensors,
+        epochs=_whole_number(described.get("epochs"), "epochs", file),
+        figures=_figures(described.get("figures"), file),
+        position=_position(described.get("position"), file),
+    )
+
+
+def load_network(checkpoint: Checkpoint) -> Autoencoder:
+    """Returns the network with the checkpoint's weights, on the CPU, in eval mode.
+
+    Raises:
+        VAEError: the weights do not fit the settings; no memory is taken for them then.
+    """
     try:
-        settings = payload["config"]
-        flat = parse_yaml(settings, source) if isinstance(settings, str) else parse_tree(settings, source)
-        return Checkpoint(path, from_flat(flat), payload)
+        wanted = describe_autoencoder(checkpoint.settings).state_dict()
+    except VAEError as e:
+        raise VAEError(f"path: {checkpoint.path} asks for too much. {e}") from None
+    check_tensors(checkpoint.weights(), wanted, checkpoint.path)
+    network = build_autoencoder(checkpoint.settings)
+    network.load_state_dict(checkpoint.weights())
+    return network.eval()
+
+
+def check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses `tensors` whose names, shapes or types are not those of `wanted`.
+
+    Raises:
+        VAEError: naming the first that differs.
+    """
+    for name in {**wanted, **tensors}:
+        actual, expected = _in_words(tensors.get(name)), _in_words(wanted.get(name))
+        if actual != expected:
+            reason = one_line(f"{name[:80]} is {actual}, and should be {expected}")
+            raise _damaged(path, f"its tensors do not fit its settings ({reason})")
+
+
+def without_training(checkpoint: Checkpoint, path: Path) -> Checkpoint:
+    """Returns what of `checkpoint` is passed on: the network and the settings, but for this machine's folders."""
+    flat = {key: value for key, value in to_flat(checkpoint.settings).items() if key not in LOCAL}
+    weights = {NETWORK + name: tensor for name, tensor in checkpoint.weights().items()}
+    return Checkpoint(path, from_flat(flat), weights, checkpoint.epochs, checkpoint.figures)
+
+
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256, in hexadecimal digits, of `text` and of the names, types, shapes and bytes of `tensors`."""
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Returns the bytes of a file that has at least the beginning of a safetensors file.
+
+    Raises:
+        VAEError: it cannot be read, or is something else; the whole of it has not been read then.
+    """
+    if path.is_dir():
+        raise VAEError(f"path: {path} is a folder. Give the checkpoint in it, say {path / 'last.ckpt'}.")
+    if path.exists() and not path.is_file():
+        raise VAEError(f"path: {path} is not a file. Give the last.ckpt or best.ckpt of a run.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+            if start[8:9] != b"{":
+                raise VAEError(f"path: {path} is {file_kind(start)}. Give the last.ckpt or best.ckpt of a run.")
+            if int.from_bytes(start[:8], "little") > MAX_HEADER:
+                raise _damaged(path, f"its header claims more than {MAX_HEADER:,} bytes")
+            return start + file.read()
+    except FileNotFoundError:
+        raise VAEError(f"path: no such file: {path}. Give the last.ckpt or best.ckpt of a run.") from None
+    except OSError as e:
+        raise VAEError(f"path: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
+
+
+def file_kind(start: bytes) -> str:
+    """Returns what a file that begins with `start`, and is no checkpoint, is instead, in words."""
+    signatures = {
+        b"PK\3\4": "a zip archive, or a file that torch.save wrote, which could run code and is not read",
+        b"\x80": "a pickle, which could run code and is not read",
+        b"\x89PNG": "a PNG image",
+        b"\xff\xd8\xff": "a JPEG image",
+        b"\0\0\0\0": "a file that begins with zeros, as a broken download does",
+    }
+    if not start:
+        return "an empty file"
+    unknown = "a text file" if start.isascii() and b"\0" not in start else "a file of an unknown kind"
+    return next((kind for signature, kind in signatures.items() if start.startswith(signature)), unknown)
+
+
+def _read_metadata(content: bytes, path: Path) -> dict[str, str]:
+    """Returns the metadata in the header of a safetensors file."""
+    length = int.from_bytes(content[:8], "little")
+    if 8 + length > len(content):
+        raise _damaged(path, "it is cut short")
+    header = _parse_json(content[8 : 8 + length].decode(errors="replace"), path)
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or KEY not in metadata:
+        names = ", ".join(map(str, list(header)[:4]))[:80]
+        raise VAEError(
+            f"path: {path} is not a checkpoint of this project but another's safetensors file ({one_line(names)} ...). "
+            "Give the last.ckpt or best.ckpt of a run."
+        )
+    return metadata
+
+
+def _parse_json(text: Any, path: Path) -> dict[str, Any]:
+    """Returns the JSON object in `text`."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as e:
+        raise _damaged(path, f"its description is not valid JSON: {one_line(e)[:80]}") from None
+    if not isinstance(tree, dict):
+        raise _damaged(path, "its description is not a JSON object")
+    return tree
+
+
+def _settings(tree: Any, path: Path) -> Settings:
+    """Returns the settings in `tree`, held to the same rules as a YAML file."""
+    source = f"path: the settings in {path}"
+    try:
+        return from_flat(parse_tree(tree, source))
     except VAEError as e:
         raise VAEError(str(e) if str(e).startswith(source) else f"{source}: {e}") from None
 
 
-def network_of(checkpoint: Checkpoint) -> ConvVAE:
-    """The network with the checkpoint's weights, on the CPU, in eval mode.
-
-    Raises:
-        VAEError: the weights do not fit the config that stands beside them; no memory is taken for them then.
-    """
-    weights = weights_of(checkpoint)
-    network = build_network(checkpoint.config)
-    network.load_state_dict(weights)
-    return network.eval()
-
-
-def weights_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The weights of the network, by name.
-
-    Raises:
-        VAEError: they do not fit the config that stands beside them.
-    """
-    found = checkpoint.payload["state_dict"]
-    weights = {name.removeprefix(NETWORK): w for name, w in found.items() if str(name).startswith(NETWORK)}
-    try:
-        wanted = outline(checkpoint.config).state_dict()
-    except VAEError as e:
-        raise VAEError(f"--ckpt: {checkpoint.path} asks for too much. {e}") from None
-    said = misfit(weights, wanted, checkpoint.bytes)
-    if said:
-        raise VAEError(
-            f"--ckpt: {checkpoint.path} is damaged: its weights do not fit its config ({said}). "
-            "Use another checkpoint of the run."
-        )
-    return weights
+def _position(tree: Any, path: Path) -> Position | None:
+    """Returns the position that `tree` describes; None where there is none."""
+    if tree is None:
+        return None
+    if not isinstance(tree, dict) or tree.keys() != {f.name for f in fields(Position)}:
+        raise _damaged(path, "its position in the run is incomplete")
+    for name in ("epochs", "steps", "epoch_steps", "best_epoch", "processes"):
+        _whole_number(tree[name], name, path)
+    best, seconds = tree["best"], tree["epoch_s"]
+    numbers = isinstance(seconds, (int, float)) and isinstance(best, (int, float, type(None)))
+    if not numbers or not isinstance(tree["stage"], str) or tree["epoch_steps"] > tree["steps"]:
+        raise _damaged(path, "its position in the run is not possible")
+    return Position(**tree)
 
 
-def misfit(found: Mapping[str, Any], wanted: Mapping[str, Tensor], held: int) -> str | None:
-    """How the weights `found` differ from those `wanted`, in words; None where they do not.
-
-    Args:
-        held: bytes of the file, which all weights together cannot be larger than; views of one number can.
-    """
-    for name in {**wanted, **found}:
-        here, there = described(found.get(name)), described(wanted.get(name))
-        if here != there:
-            return one_line(f"{name[:80]} is {here}, and should be {there}")
-    needed = sum(weight.nbytes for weight in wanted.values())
-    return f"it has {held:,} bytes, and they take {needed:,}" if needed > held else None
+def _figures(tree: Any, path: Path) -> dict[str, float]:
+    """Returns the named figures in `tree`."""
+    if not isinstance(tree, dict) or not all(isinstance(value, (int, float)) for value in tree.values()):
+        raise _damaged(path, "its figures are not numbers")
+    return {one_line(name): float(value) for name, value in tree.items()}
 
 
-def to_export(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What of `checkpoint` is passed on: the weights, and the settings but for those that name this machine's folders.
-
-    Raises:
-        VAEError: the weights do not fit the config that stands beside them.
-    """
-    tree = to_tree(checkpoint.config)
-    for key in exported.LOCAL:
-        section, _, name = key.rpartition(".")
-        del (tree[section] if section else tree)[name]
-    stamped: dict[str, Any] = {"state_dict": weights_of(checkpoint)}
-    stamp(stamped, checkpoint.config, checkpoint.epochs)
-    return stamped | {"config": tree}
+def _whole_number(value: Any, name: str, path: Path) -> int:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise _damaged(path, f"{name} is {value!r:.40}")
+    return value
 
 
-def described(value: Any) -> str:
-    """What a weight is, in words: its shape and the type of its numbers."""
-    if not isinstance(value, Tensor):
-        return "missing" if value is None else f"a {type(value).__name__}"
-    return f"{'x'.join(map(str, value.shape)) or 'one'} {str(value.dtype).removeprefix('torch.')}"
+def _damaged(path: Path, reason: str) -> VAEError:
+    return VAEError(f"path: {path} is damaged: {reason}. Copy it again, or use another checkpoint of the run.")
 
 
-def outline(config: Settings) -> ConvVAE:
-    """The network that `config` describes without its numbers: names, shapes and types, on torch's meta device.
-
-    Raises:
-        VAEError: it would have more than MAX_NUMBERS weights, or its largest map of one image more values.
-    """
-    with torch.device("meta"):
-        network = _network(config)
-    size, widths = config.data.image_size, config.model.widths
-    largest = max(width * (size >> stage) ** 2 for stage, width in enumerate(widths))  # the decoder's last, or wider
-    if network.parameter_count() > MAX_NUMBERS or largest > MAX_NUMBERS:
-        raise VAEError(
-            f"model.widths: {list(widths)}, latent_dim {config.model.latent_dim} and images of {size}x{size} make "
-            f"{network.parameter_count():,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the "
-            "most. Give smaller ones."
-        )
-    return network
-
-
-def build_network(config: Settings) -> ConvVAE:
-    """The network that `config` describes, freshly initialised.
-
-    Raises:
-        VAEError: one so large that it would not fit any machine of today.
-    """
-    outline(config)
-    return _network(config)
-
-
-def _network(config: Settings) -> ConvVAE:
-    return ConvVAE(
-        channels=config.data.channels,
-        image_size=config.data.image_size,
-        widths=config.model.widths,
-        latent_dim=config.model.latent_dim,
-        variational=config.model.variational,
-    )
-
-
-def _read_payload(path: Path, setting: str) -> Any:
-    """What was written at `path`: tensors, numbers and text, of which no more is known."""
-    if path.is_dir() and not exported.is_exported(path):
-        raise VAEError(f"{setting}: {path} is a folder. Give the checkpoint in it, say {path / 'last.ckpt'}.")
-    if path.exists() and not path.is_dir() and not path.is_file():
-        raise VAEError(f"{setting}: {path} is no file. Give the last.ckpt or best.ckpt of a run.")
-    try:
-        if path.is_dir():
-            payload = exported.read(path)
-            return payload | {"state_dict": {NETWORK + name: w for name, w in payload["state_dict"].items()}}
-        with warnings.catch_warnings(action="ignore"):
-            return torch.load(torchfile.looked_at(path), map_location="cpu", weights_only=True)
-    except Refusal as e:
-        raise VAEError(f"{setting}: {path} {one_line(e)}") from None
-    except FileNotFoundError:
-        raise VAEError(f"{setting}: no such file: {path}. Give the last.ckpt or best.ckpt of a run.") from None
-    except OSError as e:
-        raise VAEError(f"{setting}: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
-    except Exception as e:  # torch.load raises a dozen kinds of error on what its records do not bear out
-        said = f"{setting}: {path} is damaged: {one_line(e)[:120]}"
-        raise VAEError(f"{said}. Use another checkpoint of the run.") from None
-
-
-def _check_stamp(payload: Any) -> None:
-    """Refuse what another project, or another version of this one, has written.
-
-    Raises:
-        Refusal: saying which.
-    """
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise Refusal(f"is not a checkpoint of this project but {_whose(payload)}. Give the last.ckpt of a run.")
-    version = payload.get("format_version")
-    if type(version) is not int:
-        raise Refusal("is damaged: it does not say its format version. Use another checkpoint of the run.")
-    if not OLDEST_VERSION <= version <= FORMAT_VERSION:
-        age = "newer" if version > FORMAT_VERSION else "older"
-        raise Refusal(
-            f"has format version {version}, {age} than this program reads ({OLDEST_VERSION} to {FORMAT_VERSION}). "
-            "Use the version of vae-simpsons that wrote it."
-        )
-    wanted = {"config": (str, dict), "epochs_done": int, "state_dict": dict}
-    for key, kind in wanted.items():
-        if not isinstance(payload.get(key), kind):
-            raise Refusal(f"is damaged: it has no {key}. Use another checkpoint of the run.")
-    if not 0 <= payload["epochs_done"] < 2**31:
-        raise Refusal(f"is damaged: epochs_done is {payload['epochs_done']}. Use another checkpoint of the run.")
-
-
-def _whose(payload: Any) -> str:
-    """Whose file it is, as far as its keys tell."""
-    if not isinstance(payload, dict):
-        return f"a {type(payload).__name__} that torch saved"
-    keys = ", ".join(map(str, list(payload)[:4]))[:80] or "no keys"
-    if "pytorch-lightning_version" in payload:
-        return f"another Lightning project's ({keys} ...)"
-    if payload and all(isinstance(value, Tensor) for value in payload.values()):
-        return f"the bare weights of some network ({keys} ...)"
-    return f"another's ({keys})"
+def _in_words(tensor: Tensor | None) -> str:
+    """Returns the shape and the type of a tensor in words."""
+    if tensor is None:
+        return "missing"
+    return f"{'x'.join(map(str, tensor.shape)) or 'one'} {str(tensor.dtype).removeprefix('torch.')}"

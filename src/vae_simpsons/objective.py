@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 
-class Terms(NamedTuple):
+class LossTerms(NamedTuple):
     """The loss of a batch and what it is made of."""
 
     loss: Tensor  # () what is minimised
@@ -50,11 +50,11 @@ def mean_squared_error(recon: Tensor, x: Tensor) -> Tensor:
 
 
 def kl_per_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, exp(log_var)) || N(0, 1)) of each latent dimension, in nats, (B, latent_dim), never negative.
+    """KL(N(mu, exp(log_var)) || N(0, 1)) of each latent dimension, in nats, of the shape of mu, never negative.
 
     Args:
-        mu: (B, latent_dim), the posterior's mean.
-        log_var: (B, latent_dim), the log of the posterior's variance.
+        mu: (B, *latent), the posterior's mean; a latent is a vector or a map.
+        log_var: (B, *latent), the log of the posterior's variance.
 
     Source: Kingma & Welling, arXiv 1312.6114, Appendix B.
     """
@@ -65,20 +65,20 @@ def kl_per_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
 
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     """KL(q(z|x) || N(0, I)) in nats an image, (B,): summed over the latent dimensions."""
-    return kl_per_dimension(mu, log_var).sum(dim=1)
+    return kl_per_dimension(mu, log_var).flatten(1).sum(dim=1)
 
 
-def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, kl_weight: float) -> Terms:
+def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, kl_weight: float) -> LossTerms:
     """mse + kl_weight * kl, with kl averaged over the batch; kl_weight is beta * kld_weight."""
     mse = mean_squared_error(recon, x)
     kl = kl_divergence(mu, log_var)
-    return Terms(mse + kl_weight * kl.mean(), mse, kl)
+    return LossTerms(mse + kl_weight * kl.mean(), mse, kl)
 
 
-def autoencoder_loss(recon: Tensor, x: Tensor) -> Terms:
+def autoencoder_loss(recon: Tensor, x: Tensor) -> LossTerms:
     """Squared error alone; a code that is no distribution has no KL."""
     mse = mean_squared_error(recon, x)
-    return Terms(mse, mse, mse.new_zeros(len(x)))
+    return LossTerms(mse, mse, mse.new_zeros(len(x)))
 
 
 def implied_sigma(kl_weight: float, values: int) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from conftest import TINY, flags
 from vae_simpsons.cli import main
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.batches import CopiedAhead
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Index
@@ -16,14 +17,18 @@ from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.settings import Data, Settings
 from vae_simpsons.training.datamodule import ImagesDataModule
-from vae_simpsons.training.module import VAEModule
+from vae_simpsons.training.engine import Engine, build_module
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.stages import AutoencoderStage, build_stages
 
+TINY_SETTINGS = {"data.image_size": 16, "model.widths": [4], "model.latent_dim": 2}
+PATHS = [f"class_{i // 10}/{i % 10}.png" for i in range(100)]
 PIXELS = torch.arange(100, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 2, 2)
 
 
 def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
     """A DataModule of 80 numbered images that train and 20 that validate."""
-    dataset = Dataset(Path(), Pack(Path(), PIXELS, Index()), Split(np.arange(80), np.arange(80, 100)))
+    dataset = Dataset(Path(), Pack(Path(), PIXELS, Index(PATHS)), Split(np.arange(80), np.arange(80, 100)))
     module = ImagesDataModule(dataset, Settings(data=Data(batch_size=4, **data)))
     strategy = SimpleNamespace(root_device=torch.device(device))
     module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world, strategy=strategy)
@@ -31,7 +36,7 @@ def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
 
 
 def numbers(batches) -> list[int]:
-    return [int(i) for batch in batches for i in batch[:, 0, 0, 0]]
+    return [int(i) for batch in batches for i in batch.pixels[:, 0, 0, 0]]
 
 
 def test_each_process_trains_on_its_own_share_and_validates_its_own():
@@ -40,6 +45,12 @@ def test_each_process_trains_on_its_own_share_and_validates_its_own():
     validated = [numbers(module.val_dataloader()) for module in ranks]
     assert sorted(trained[0] + trained[1]) == list(range(80)) and not set(trained[0]) & set(trained[1])
     assert sorted(validated[0] + validated[1]) == list(range(80, 100)) and len(validated[0]) == 10
+
+
+def test_labels_belong_to_their_pixels_in_every_process():
+    for module in (served(rank=rank, world=2) for rank in range(2)):
+        for batch in [*module.train_dataloader(), *module.val_dataloader()]:
+            assert batch.labels.tolist() == [int(i) // 10 for i in batch.pixels[:, 0, 0, 0]]
 
 
 def test_each_epoch_has_its_order_and_the_seed_and_mirroring_are_the_configs():
@@ -54,7 +65,8 @@ def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(
     roomy, full = served(device="meta", gpu_share=0.5), served(device="meta", gpu_share=0.4)
     for module in (roomy, full):
         module.setup("fit")
-    assert roomy.pixels.device.type == "meta" and full.pixels.device.type == "cpu"
+    assert roomy.pixels.device.type == roomy.labels.device.type == "meta"
+    assert full.pixels.device.type == full.labels.device.type == "cpu"
     cuda = served(device="cuda")  # named, never used: there may be none
     assert isinstance(cuda.train_dataloader(), CopiedAhead) and isinstance(cuda.val_dataloader(), CopiedAhead)
     assert not isinstance(served().train_dataloader(), CopiedAhead)
@@ -62,46 +74,56 @@ def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(
 
 @pytest.fixture
 def recorded(pictures, monkeypatch):
-    """What four batches an epoch were, and the seed of the noise that they were trained with, over three epochs."""
-    seen: dict[int, list] = {}
-    step = VAEModule.training_step
+    """Of each step of a run of three epochs, three steps each: what its batch adds up to, and its noise's seed."""
+    steps: dict[int, list] = {}
+    loss = AutoencoderStage.loss
 
-    def training_step(self, pixels, batch_idx):
-        seen.setdefault(self.current_epoch, []).append((pixels.sum().item(), torch.initial_seed()))
-        return step(self, pixels, batch_idx)
+    def recorded_loss(self, batch):
+        steps.setdefault(len(steps), [batch.pixels.sum().item(), torch.initial_seed()])
+        return loss(self, batch)
 
-    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    monkeypatch.setattr(AutoencoderStage, "loss", recorded_loss)
     arguments = ["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=3", "--out=run"]
     assert main(arguments) == 0
-    return seen
+    return list(steps.values())
 
 
-def test_every_epoch_of_a_real_run_has_other_batches_and_other_noise(recorded):
-    assert len({tuple(total for total, _ in epoch) for epoch in recorded.values()}) == 3
-    assert len({seed for epoch in recorded.values() for _, seed in epoch}) == 3
+def test_every_step_of_a_real_run_has_another_batch_and_other_noise(recorded):
+    assert len(recorded) == 9
+    assert len({total for total, _ in recorded}) == len({seed for _, seed in recorded}) == 9
 
 
-def test_every_process_has_other_noise(monkeypatch):
-    seeds = set()
-    monkeypatch.setattr(VAEModule, "current_epoch", 0)
-    monkeypatch.setattr(VAEModule, "log", lambda *args, **kwargs: None)
-    monkeypatch.setattr(VAEModule, "optimizers", lambda self: SimpleNamespace(param_groups=[{"lr": 1.0}]))
-    for rank in range(2):
-        monkeypatch.setattr(VAEModule, "global_rank", rank)
-        VAEModule(Settings()).on_train_epoch_start()
-        seeds.add(torch.initial_seed())
-    assert len(seeds) == 2
+def noise_seeds(monkeypatch, epoch: int = 0, rank: int = 0, stage: int = 0, **settings) -> list[int]:
+    """The seeds of an epoch of five steps."""
+    monkeypatch.setattr(StageModule, "current_epoch", epoch)
+    monkeypatch.setattr(StageModule, "global_rank", rank)
+    monkeypatch.setattr(StageModule, "steps_per_epoch", 5)
+    monkeypatch.setattr(StageModule, "log", lambda *args, **kwargs: None)
+    monkeypatch.setattr(StageModule, "adam", SimpleNamespace(param_groups=[{"lr": 1.0}]))
+    settings = from_flat(TINY_SETTINGS | settings)
+    (first,) = build_stages(settings)
+    first.number = stage
+    module = build_module(first, settings, Engine("eager", ""), None)
+    module.on_train_epoch_start()
+    return module.noise_seeds
+
+
+def test_the_noise_of_a_step_follows_from_seed_stage_epoch_step_and_process(monkeypatch):
+    first = noise_seeds(monkeypatch)
+    assert first == noise_seeds(monkeypatch) and len(set(first)) == 5
+    others = [{"seed": 7}, {"stage": 1}, {"epoch": 1}, {"rank": 1}]
+    assert not any(set(noise_seeds(monkeypatch, **other)) & set(first) for other in others)
 
 
 def test_validation_draws_no_noise_that_training_would_have_had(pictures, monkeypatch):
     states = []
-    step = VAEModule.validation_step
+    step = StageModule.validation_step
 
-    def validation_step(self, pixels, batch_idx):
+    def validation_step(self, batch, batch_idx):
         states.append(torch.get_rng_state())
-        step(self, pixels, batch_idx)
+        step(self, batch, batch_idx)
         states.append(torch.get_rng_state())
 
-    monkeypatch.setattr(VAEModule, "validation_step", validation_step)
+    monkeypatch.setattr(StageModule, "validation_step", validation_step)
     assert main(["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=1", "--out=run"]) == 0
     assert len(states) >= 2 and all(torch.equal(a, b) for a, b in zip(states[::2], states[1::2], strict=True))

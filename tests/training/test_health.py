@@ -1,4 +1,4 @@
-"""What is not finite is kept from the weights and said; so is a model that has stopped to learn."""
+"""What is not finite is kept from the weights and reported; so is a model that has stopped learning."""
 
 from types import SimpleNamespace
 
@@ -7,10 +7,13 @@ import torch
 from test_engine import as_graph
 
 from conftest import TINY, flags
-from vae_simpsons import objective
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
-from vae_simpsons.training.health import EPOCHS, Health, faults
-from vae_simpsons.training.module import VAEModule
+from vae_simpsons.configfile import from_flat
+from vae_simpsons.evaluation.sums import ValidationMeans
+from vae_simpsons.training.health import EPOCHS, Health
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.stages import AutoencoderStage
 
 SETTINGS = TINY | {"trainer.max_epochs": "3", "trainer.log_every_n_steps": "2"}
 
@@ -20,16 +23,19 @@ def train(out, pictures, *extra: str) -> int:
 
 
 def spoil(monkeypatch, calls: set[int], how) -> None:
-    """Make the loss of some training steps, counted from 1, what `how` makes of it."""
-    count, terms = 0, VAEModule.terms
+    """Makes the loss of some training steps, counted from 1, what `how` makes of it."""
+    count, loss_of = 0, AutoencoderStage.loss
 
-    def spoiled(self, recon, x, mu, log_var):
+    def spoiled(self, batch):
         nonlocal count
         count += 1
-        loss, mse, kl = terms(self, recon, x, mu, log_var)
-        return objective.Terms(how(loss) if count in calls else loss, mse, kl)
+        loss, figures = loss_of(self, batch)
+        if count not in calls:
+            return loss, figures
+        loss = how(loss)
+        return loss, torch.cat([loss.detach()[None], figures[1:]])
 
-    monkeypatch.setattr(VAEModule, "terms", spoiled)
+    monkeypatch.setattr(AutoencoderStage, "loss", spoiled)
 
 
 class InfiniteGradient(torch.autograd.Function):
@@ -65,9 +71,9 @@ def test_a_step_that_is_not_finite_stops_the_run_before_it_reaches_the_weights(
     )
     assert "--optimizer.lr 0.001" in said and said.count("\n") == 1
     assert ("gradient_clip_val" in said) == (CLIP not in extra)
-    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert left["global_step"] == 4
-    assert all(w.isfinite().all() for w in left["state_dict"].values())
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert left.position.steps == 4
+    assert all(w.isfinite().all() for w in left.tensors.values())
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])
@@ -78,16 +84,15 @@ def test_skipping_leaves_weights_and_statistics_as_they_were(pictures, tmp_path,
     warm_up = 3 if engine == "graph" else 0
     spoil(monkeypatch, {warm_up + 3}, how)
     states = []
-    end = VAEModule.on_train_batch_end
+    end = StageModule.on_train_batch_end
 
     def on_train_batch_end(self, *args):
-        adam = self.optimizers(use_pl_optimizer=False)
-        moments = {f"{i} {k}": v.clone() for i, s in enumerate(adam.state.values()) for k, v in s.items()}
-        network = {k: v.clone() for k, v in self.network.state_dict().items()}
+        moments = {f"{i} {k}": v.clone() for i, s in enumerate(self.adam.state.values()) for k, v in s.items()}
+        network = {k: v.clone() for k, v in self.stage.network.state_dict().items()}
         states.append((self.trainer.global_step, network | moments))
         return end(self, *args)
 
-    monkeypatch.setattr(VAEModule, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(StageModule, "on_train_batch_end", on_train_batch_end)
     extra = ["--trainer.on_nonfinite=skip", f"--trainer.engine={engine}", "--trainer.max_epochs=2"]
     assert train(tmp_path / "run", pictures, *extra) == 0
     assert "vae: by step 3, 1 steps were left out" in capsys.readouterr().err
@@ -103,24 +108,24 @@ def test_an_engine_that_does_many_steps_at_once_stops_at_the_same_one(pictures, 
     spoil(monkeypatch, {3 + 5}, BAD["nan"])  # three steps are for warming up
     assert train(tmp_path / "run", pictures, "--trainer.engine=graph", "--trainer.save_every_minutes=0") == 1
     assert capsys.readouterr().err.startswith("vae: step 5 (epoch 2): ")
-    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert left["global_step"] <= 4 and all(w.isfinite().all() for w in left["state_dict"].values())
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert left.position.steps <= 4 and all(w.isfinite().all() for w in left.tensors.values())
 
 
 def test_a_validation_that_is_not_finite_ends_in_one_line(pictures, tmp_path, monkeypatch, capsys):
-    start = VAEModule.on_validation_epoch_start
+    start = StageModule.on_validation_epoch_start
 
     def on_validation_epoch_start(self):
         if self.current_epoch == 1:
-            self.network.decoder.stages[0][1].running_var.fill_(float("nan"))
+            self.stage.network.decoder.stages[0][1].running_var.fill_(float("nan"))
         start(self)
 
-    monkeypatch.setattr(VAEModule, "on_validation_epoch_start", on_validation_epoch_start)
+    monkeypatch.setattr(StageModule, "on_validation_epoch_start", on_validation_epoch_start)
     assert train(tmp_path / "run", pictures) == 1
     said = capsys.readouterr().err
     assert said.startswith("vae: epoch 2: val/loss is not finite") and said.count("\n") == 1
-    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert left["epochs_done"] == 1 and all(w.isfinite().all() for w in left["state_dict"].values())
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert left.epochs == 1 and all(w.isfinite().all() for w in left.tensors.values())
 
 
 def test_nothing_but_bad_steps_ends_even_a_run_that_skips(pictures, tmp_path, monkeypatch, capsys):
@@ -130,25 +135,26 @@ def test_nothing_but_bad_steps_ends_even_a_run_that_skips(pictures, tmp_path, mo
 
 
 def test_a_collapsed_posterior_and_a_dead_decoder_are_warned_of_once(capsys):
-    network = SimpleNamespace(latent_dim=100, variational=True)
-    trainer = SimpleNamespace(is_global_zero=True)
+    stage = AutoencoderStage(from_flat({"data.image_size": 16, "model.widths": [4], "model.latent_dim": 100}))
+    trainer, module = SimpleNamespace(is_global_zero=True), SimpleNamespace(stage=stage)
 
-    def validated(*found: tuple[int, float]) -> str:
+    def warnings_after(*validations: tuple[int, float]) -> str:
         health = Health()
-        for active, varied in found:
-            health.on_validation_end(trainer, SimpleNamespace(network=network, active_units=active, varied=varied))
+        for active_units, varied in validations:
+            stage.means = ValidationMeans(0.1, torch.zeros(100), active_units, varied)
+            health.on_validation_end(trainer, module)
         return capsys.readouterr().err
 
-    assert validated(*[(50, 0.8)] * 9) == ""
-    collapsed = validated(*[(1, 0.0)] * 9)
+    assert warnings_after(*[(50, 0.8)] * 9) == ""
+    collapsed = warnings_after(*[(1, 0.0)] * 9)
     assert collapsed.count("vae: ") == 1 and "collapsed: 1 of 100" in collapsed and "kld_weight" in collapsed
-    dead = validated(*[(50, 0.0005)] * 9)
+    dead = warnings_after(*[(50, 0.0005)] * 9)
     assert dead.count("vae: ") == 1 and "decoder is dead" in dead
-    assert validated(*[(1, 0.0)] * (EPOCHS - 1), (60, 0.5), (1, 0.0)) == ""
+    assert warnings_after(*[(1, 0.0)] * (EPOCHS - 1), (60, 0.5), (1, 0.0)) == ""
 
 
-def test_what_validation_finds_varies_as_the_pictures_do(pictures, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(Health, "on_validation_end", lambda self, trainer, module: seen.append(module))
+def test_reconstructions_of_a_good_run_vary_as_the_pictures_do(pictures, tmp_path, monkeypatch):
+    stages = []
+    monkeypatch.setattr(Health, "on_validation_end", lambda self, trainer, module: stages.append(module.stage))
     assert train(tmp_path / "run", pictures, "--trainer.max_epochs=1") == 0
-    assert 0 < seen[0].varied < 2 and not faults(seen[0])["dead decoder"]
+    assert 0 < stages[0].means.varied < 2 and not stages[0].faults()["dead decoder"]

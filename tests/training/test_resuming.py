@@ -3,19 +3,21 @@
 import importlib.util
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from test_engine import as_graph
 
 from conftest import ROOT, TINY, flags
-from vae_simpsons import checkpoint
+from vae_simpsons.checkpoint import Checkpoint, Position, read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import GraphModule
-from vae_simpsons.training.module import VAEModule
-from vae_simpsons.training.run import check_processes
+from vae_simpsons.training.resuming import check_processes, check_resumable
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.stages import build_stages
 
 
 def load_script(name: str):
@@ -41,15 +43,15 @@ class Killed(Exception):
 def killed_after(monkeypatch, steps: int, where: str) -> None:
     """Have training end with Killed when `steps` steps have been trained, at the next call of a method of a module."""
     behind = 0
-    for cls in (GraphModule, VAEModule):
+    for cls in (GraphModule, StageModule):
         step, method = cls.training_step, getattr(cls, where)
 
-        def training_step(self, pixels, batch_idx, step=step, chunked=cls is GraphModule):
+        def training_step(self, batch, batch_idx, step=step, chunked=cls is GraphModule):
             nonlocal behind
             if where == "training_step" and behind >= steps:
                 raise Killed
-            behind += len(pixels) if chunked else 1
-            return step(self, pixels, batch_idx)
+            behind += len(batch.pixels) if chunked else 1
+            return step(self, batch, batch_idx)
 
         def killed(self, *args, method=method):
             if behind >= steps:
@@ -90,9 +92,9 @@ def test_a_run_killed_at_any_step_ends_as_if_it_had_not_been(
         killed_after(patched, steps, where)
         with pytest.raises(Killed):
             train(tmp_path / "run", pictures, "--trainer.save_every_minutes=0", f"--trainer.engine={engine}")
-    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt").position
     most = steps if engine == "eager" else steps + 1  # the graph's chunks end after steps 2 and 3 of each epoch
-    assert 0 < left["global_step"] <= most and (left["interrupted"] is None) == (left["global_step"] % 3 == 0)
+    assert 0 < left.steps <= most and left.epoch_steps == left.steps % 3
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed[engine]
 
@@ -104,67 +106,100 @@ def test_a_run_killed_after_every_step_ends_as_if_it_had_not_been(undisturbed, p
             killed_after(patched, 1, "training_step")
             with pytest.raises(Killed):
                 main(["train", *(begin if step == 1 else [f"--resume={tmp_path / 'run'}"])])
-        assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == step
+        assert read_checkpoint(tmp_path / "run" / "last.ckpt").position.steps == step
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path, monkeypatch, capsys, signum):
-    step = VAEModule.training_step
+    step = StageModule.training_step
 
-    def training_step(self, pixels, batch_idx):
+    def training_step(self, batch, batch_idx):
         if self.trainer.global_step == 4:
             os.kill(os.getpid(), signum)
-        return step(self, pixels, batch_idx)
+        return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patched:
-        patched.setattr(VAEModule, "training_step", training_step)
+        patched.setattr(StageModule, "training_step", training_step)
         patched.setattr(signal, "getsignal", lambda signum: signal.SIG_DFL)  # a test runner may ignore some
         assert train(tmp_path / "run", pictures) == 128 + signum
     said = capsys.readouterr().err
-    assert said == f"vae: stopped by {signum.name}, and saved. Go on with: vae train --resume {tmp_path / 'run'}\n"
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 5
+    assert said == f"vae: stopped by {signum.name}, and saved. Resume with: vae train --resume {tmp_path / 'run'}\n"
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt").position.steps == 5
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
 def test_in_the_middle_of_an_epoch_the_number_of_processes_must_be_the_same(tmp_path):
-    place = {"steps": 1, "totals": torch.zeros(2, 5), "random": torch.zeros(2, 9)}
-    middle, between = (checkpoint.Checkpoint(tmp_path / "x", Settings(), {"interrupted": p}) for p in (place, None))
-    with pytest.raises(VAEError, match="trainer.devices: 1 processes, .* was shared among 2. Go on with as many"):
-        check_processes(middle, 1)
-    check_processes(middle, 2)
-    check_processes(between, 1)
+    def saved(epoch_steps: int) -> Checkpoint:
+        position = Position("autoencoder", epochs=1, steps=4, epoch_steps=epoch_steps, processes=2)
+        return Checkpoint(tmp_path / "x", Settings(), {}, epochs=1, position=position)
+
+    with pytest.raises(VAEError, match="trainer.devices: 1 processes, .* was shared among 2. Resume with as many"):
+        check_processes(saved(1), 1)
+    check_processes(saved(1), 2)
+    check_processes(saved(0), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("optimizer.encoder.mu.bias.exp_avg", None, "encoder.mu.bias.exp_avg is missing"),
+        ("optimizer.encoder.mu.bias.exp_avg", torch.zeros(3), "exp_avg is 3 float32, and should be 8 float32"),
+        ("optimizer.encoder.mu.bias.step", torch.zeros(1), "step is 1 float32, and should be one float32"),
+        ("optimizer.encoder.mu.bias.other", torch.zeros(1), "other is 1 float32, and should be missing"),
+        ("epoch_sums", torch.zeros(2, 5), "epoch_sums is 2x5 float32, and should be 1x5"),
+        ("epoch_sums", None, "epoch_sums is missing"),
+        ("something", torch.zeros(1), "something is 1 float32, and should be missing"),
+    ],
+)
+def test_a_checkpoint_that_training_cannot_resume_from_is_refused(run_folder, name, change, reason):
+    resume = read_checkpoint(run_folder / "last.ckpt")
+    (stage,) = build_stages(resume.settings)
+    check_resumable(resume, stage)
+    resume.tensors.pop(name, None)
+    if change is not None:
+        resume.tensors[name] = change
+    with pytest.raises(VAEError, match="path: .*last.ckpt is damaged") as caught:
+        check_resumable(resume, stage)
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_an_unknown_stage_is_refused(run_folder):
+    resume = read_checkpoint(run_folder / "last.ckpt")
+    (stage,) = build_stages(resume.settings)
+    with pytest.raises(VAEError, match="saved in an unknown stage, 'prior'"):
+        check_resumable(replace(resume, position=replace(resume.position, stage="prior")), stage)
 
 
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(pictures, tmp_path, monkeypatch, capsys):
-    begin = VAEModule.on_train_epoch_start
+    begin = StageModule.on_train_epoch_start
 
     def on_train_epoch_start(self):
         os.kill(os.getpid(), signal.SIGTERM)
         begin(self)
 
-    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    monkeypatch.setattr(StageModule, "on_train_epoch_start", on_train_epoch_start)
     assert train(tmp_path / "run", pictures) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "vae: stopped by SIGTERM. Nothing had been saved yet.\n"
 
 
 def test_a_signal_in_the_last_validation_lets_the_run_end(undisturbed, pictures, tmp_path, monkeypatch):
-    end = VAEModule.on_validation_epoch_end
+    end = StageModule.on_validation_epoch_end
 
     def on_validation_epoch_end(self):
         if self.trainer.global_step == 9:
             os.kill(os.getpid(), signal.SIGTERM)
         end(self)
 
-    monkeypatch.setattr(VAEModule, "on_validation_epoch_end", on_validation_epoch_end)
+    monkeypatch.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
     assert train(tmp_path / "run", pictures) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
 def test_a_signal_during_validation_waits_for_its_end(undisturbed, pictures, tmp_path, monkeypatch):
-    end = VAEModule.on_validation_epoch_end
+    end = StageModule.on_validation_epoch_end
 
     def on_validation_epoch_end(self):
         if self.trainer.global_step == 3:
@@ -172,9 +207,9 @@ def test_a_signal_during_validation_waits_for_its_end(undisturbed, pictures, tmp
         end(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(VAEModule, "on_validation_epoch_end", on_validation_epoch_end)
+        patched.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
         assert train(tmp_path / "run", pictures) == 128 + signal.SIGTERM
-    left = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert (left["epochs_done"], left["interrupted"]) == (1, None)
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt").position
+    assert (left.epochs, left.epoch_steps) == (1, 0)
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]

@@ -13,13 +13,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from conftest import TINY, flags
 from vae_simpsons import checkpoint, images
-from vae_simpsons.checkpoint import read
+from vae_simpsons.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vae_simpsons.cli import main
+from vae_simpsons.files import TEMPORARY
 from vae_simpsons.settings import Settings
-from vae_simpsons.training import callbacks
-from vae_simpsons.training.module import VAEModule
-from vae_simpsons.training.runfolder import RunFolder, held
-from vae_simpsons.training.saving import KeepCheckpoints
+from vae_simpsons.training import saving, table
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.runfolder import RunFolder, locked
+from vae_simpsons.training.saving import SaveCheckpoints
 
 
 def train(out, pictures, *extra: str) -> int:
@@ -33,7 +34,7 @@ def no_room(*_):
 
 def finish_saving(trainer) -> None:
     """Wait for the thread that writes."""
-    next(c for c in trainer.callbacks if isinstance(c, KeepCheckpoints)).writer.finish()
+    next(c for c in trainer.callbacks if isinstance(c, SaveCheckpoints)).writer.finish()
 
 
 def failing(monkeypatch, owner, name: str, calls: set[int], error=no_room) -> None:
@@ -55,37 +56,37 @@ def test_a_save_that_fails_keeps_the_last_and_is_said_once_and_tried_again(
     def error():
         raise OSError(code, "No")
 
-    failing(monkeypatch, checkpoint, "replacing", {3, 5}, error)  # those of epochs 2 and 3: last and best each in 1
+    failing(monkeypatch, checkpoint, "atomic_path", {2, 3}, error)  # those of epochs 2 and 3
     kept = []
-    end = VAEModule.on_train_epoch_start
+    end = StageModule.on_train_epoch_start
 
     def on_train_epoch_start(self):
         finish_saving(self.trainer)
         last = tmp_path / "run" / "last.ckpt"
-        kept.append(read(last).epochs if last.exists() else 0)
+        kept.append(read_checkpoint(last).epochs if last.exists() else 0)
         end(self)
 
-    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    monkeypatch.setattr(StageModule, "on_train_epoch_start", on_train_epoch_start)
     assert train(tmp_path / "run", pictures) == 0
     said = capsys.readouterr().err
     last = tmp_path / "run" / "last.ckpt"
-    assert said.count(f"vae: cannot write {last}: No. Training goes on and tries again") == 1
-    assert said.count(f"vae: {last}: written again.") == 1
-    assert kept[1] == kept[2] == 1 and read(last).epochs == 4
-    assert not list((tmp_path / "run").glob(".*.part"))
+    assert said.count(f"vae: cannot write {last}: No. Training continues and retries") == 1
+    assert said.count(f"vae: {last} can be written again.") == 1
+    assert kept[1] == kept[2] == 1 and read_checkpoint(last).epochs == 4
+    assert not list((tmp_path / "run").glob(f"{TEMPORARY}*"))
 
 
 def test_a_last_save_that_fails_is_an_error(pictures, tmp_path, monkeypatch, capsys):
-    failing(monkeypatch, checkpoint, "replacing", set(range(3, 99)))
+    failing(monkeypatch, checkpoint, "atomic_path", set(range(2, 99)))
     assert train(tmp_path / "run", pictures) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "collapsed" not in line]
     assert len(said) == 2 and "could not be written at the end: No space left" in said[1] and "--resume" in said[1]
-    assert read(tmp_path / "run" / "last.ckpt").epochs == 1
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt").epochs == 1
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "what"),
-    [(images, "_write_rows", "pictures"), (callbacks, "replacing", "metrics.csv")],
+    [(images, "_write_rows", "pictures"), (table, "atomic_path", "metrics.csv")],
     ids=["pictures", "table"],
 )
 def test_training_goes_on_without_pictures_and_tables(pictures, tmp_path, monkeypatch, capsys, owner, name, what):
@@ -93,8 +94,8 @@ def test_training_goes_on_without_pictures_and_tables(pictures, tmp_path, monkey
     assert train(tmp_path / "run", pictures) == 0
     said = capsys.readouterr().err
     assert (
-        f"{what}: No space left on device. Training goes on" in said
-        and read(tmp_path / "run" / "last.ckpt").epochs == 4
+        f"{what}: No space left on device. Training continues" in said
+        and read_checkpoint(tmp_path / "run" / "last.ckpt").epochs == 4
     )
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5
 
@@ -109,25 +110,25 @@ def test_training_goes_on_without_tensorboard(pictures, tmp_path, monkeypatch, c
 
 
 def test_the_curves_are_in_their_file_before_the_checkpoint_that_stands_behind_them(pictures, tmp_path, monkeypatch):
-    write, seen, record = checkpoint.write, [], RecordWriter.write
+    seen, record = [], RecordWriter.write
 
     def record_slowly(self, data):
         time.sleep(0.02)  # TensorBoard writes in a thread of its own, which may be behind
         record(self, data)
 
-    def look_and_write(payload, path):
-        shown = EventAccumulator(str(path.parent)).Reload()
-        seen.append((payload["epochs_done"], len(shown.Scalars("val/loss"))))
-        write(payload, path)
+    def count_and_write(checkpoint):
+        shown = EventAccumulator(str(checkpoint.path.parent)).Reload()
+        seen.append((checkpoint.epochs, len(shown.Scalars("val/loss"))))
+        write_checkpoint(checkpoint)
 
     monkeypatch.setattr(RecordWriter, "write", record_slowly)
-    monkeypatch.setattr(checkpoint, "write", look_and_write)
+    monkeypatch.setattr(saving, "write_checkpoint", count_and_write)
     assert train(tmp_path / "run", pictures) == 0
     assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
 def test_a_run_folder_that_vanishes_is_made_again(pictures, tmp_path, monkeypatch):
-    start = VAEModule.on_train_epoch_start
+    start = StageModule.on_train_epoch_start
 
     def on_train_epoch_start(self):
         if self.current_epoch == 2:
@@ -135,15 +136,15 @@ def test_a_run_folder_that_vanishes_is_made_again(pictures, tmp_path, monkeypatc
             shutil.rmtree(tmp_path / "run")
         start(self)
 
-    monkeypatch.setattr(VAEModule, "on_train_epoch_start", on_train_epoch_start)
+    monkeypatch.setattr(StageModule, "on_train_epoch_start", on_train_epoch_start)
     assert train(tmp_path / "run", pictures) == 0
-    assert read(tmp_path / "run" / "last.ckpt").epochs == 4
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt").epochs == 4
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5
 
 
 def test_a_second_run_in_a_folder_is_refused_and_leaves_it_alone(pictures, tmp_path, capsys):
     folder = RunFolder(tmp_path / "run")
-    with held(folder):
+    with locked(folder):
         folder.config.write_text("mine")
         assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={folder.path}"]) == 1
         assert "holds another run" in capsys.readouterr().err
@@ -157,10 +158,10 @@ def test_a_second_run_in_a_folder_is_refused_and_leaves_it_alone(pictures, tmp_p
 
 def test_what_a_killed_save_left_is_swept_by_the_next_run(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
-    halves = [folder / ".last.ckpt.1.part", folder / "pictures" / ".samples_0001.png.1.part"]
+    halves = [folder / f"{TEMPORARY}1-last.ckpt", folder / "pictures" / f"{TEMPORARY}1-samples_0001.png"]
     for half in halves:
         half.write_bytes(b"half")
-    with held(RunFolder(folder)):
+    with locked(RunFolder(folder)):
         assert not any(half.exists() for half in halves)
     assert (folder / "last.ckpt").exists()
 
@@ -188,21 +189,22 @@ def test_a_run_killed_while_it_notes_that_it_goes_on_can_be_gone_on_with(run_fol
 
 def test_a_checkpoint_that_is_read_while_it_is_saved_is_always_whole(tmp_path):
     path, done = tmp_path / "last.ckpt", threading.Event()
-    payload = {"state_dict": {"network.a": torch.zeros(100_000)}}
-    checkpoint.stamp(payload, Settings(), 0)
-    checkpoint.write(payload, path)
+    tensors = {"network.a": torch.zeros(100_000)}
 
-    def save() -> None:
-        for epoch in range(60):
-            checkpoint.stamp(payload, Settings(), epoch)
-            checkpoint.write(payload, path)
+    def save(epochs: range) -> None:
+        for epoch in epochs:
+            write_checkpoint(Checkpoint(path, Settings(), tensors, epoch))
+
+    def save_many() -> None:
+        save(range(60))
         done.set()
 
-    saving = threading.Thread(target=save)
-    saving.start()
+    save(range(1))
+    thread = threading.Thread(target=save_many)
+    thread.start()
     epochs = []
     while not done.is_set():
-        epochs.append(read(path).epochs)
-    saving.join()
+        epochs.append(read_checkpoint(path).epochs)
+    thread.join()
     assert epochs == sorted(epochs) and len(epochs) > 3
     assert [p.name for p in Path(tmp_path).iterdir()] == ["last.ckpt"]

@@ -11,21 +11,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from conftest import TINY, flags
-from vae_simpsons import sampling
-from vae_simpsons.checkpoint import read
+from vae_simpsons.checkpoint import Checkpoint, read_checkpoint
 from vae_simpsons.cli import main
-from vae_simpsons.configfile import from_flat, parse_yaml, read_yaml
+from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.objective import elbo, implied_sigma
-from vae_simpsons.training.module import ValidationSums
+from vae_simpsons.settings import Settings
 from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
+from vae_simpsons.training.saving import SaveCheckpoints
+from vae_simpsons.training.stages import autoencoder
 from vae_simpsons.training.writer import Attempts, Writer
 
 
-def train(out, pictures, *extra: str) -> dict:
-    """Train with the tiny settings and `extra` flags; the checkpoint that it leaves."""
+def train(out, pictures, *extra: str) -> Checkpoint:
+    """Trains with the tiny settings and `extra` flags; returns the checkpoint that it leaves."""
     assert main(["train", *flags(TINY), f"--data.path={pictures}", f"--out={out}", *extra]) == 0
-    return torch.load(out / "last.ckpt", weights_only=True)
+    return read_checkpoint(out / "last.ckpt")
 
 
 def rows(folder) -> list[dict[str, str]]:
@@ -105,10 +105,10 @@ def test_the_originals_of_every_epochs_reconstructions_are_the_same(run_folder):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run_folder, pictures, tmp_path):
-    first = torch.load(run_folder / "last.ckpt", weights_only=True)["state_dict"]
-    assert same(first, train(tmp_path / "again", pictures)["state_dict"])
+    first = read_checkpoint(run_folder / "last.ckpt").tensors
+    assert same(first, train(tmp_path / "again", pictures).tensors)
     assert figures(run_folder) == figures(tmp_path / "again")
-    assert not same(first, train(tmp_path / "other", pictures, "--seed=7")["state_dict"])
+    assert not same(first, train(tmp_path / "other", pictures, "--seed=7").tensors)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(run_folder, pictures, tmp_path):
@@ -116,13 +116,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run_folder, pictures, tmp_pat
     straight = train(tmp_path / "straight", pictures, "--trainer.max_epochs=4")
     shutil.copytree(run_folder, tmp_path / "resumed")
     assert main(["train", "--resume", str(tmp_path / "resumed"), "--trainer.max_epochs", "4"]) == 0
-    resumed = torch.load(tmp_path / "resumed" / "last.ckpt", weights_only=True)
-    assert same(straight["state_dict"], resumed["state_dict"])
-    a, b = straight["optimizer_states"][0], resumed["optimizer_states"][0]
-    assert a["param_groups"] == b["param_groups"]
-    assert all(same(a["state"][i], b["state"][i]) for i in a["state"])
-    assert straight["lr_schedulers"] == resumed["lr_schedulers"]
-    assert (resumed["epochs_done"], resumed["global_step"]) == (4, 12)
+    resumed = read_checkpoint(tmp_path / "resumed" / "last.ckpt")
+    assert same(straight.tensors, resumed.tensors) and any("exp_avg" in name for name in resumed.tensors)
+    assert straight.position == resumed.position and straight.figures == resumed.figures
+    assert (resumed.epochs, resumed.position.steps) == (4, 12)
     assert figures(tmp_path / "straight") == figures(tmp_path / "resumed")
     for tag in ("val/loss", "train/loss", "lr"):
         one, other = (events(tmp_path / run).Scalars(tag) for run in ("straight", "resumed"))
@@ -157,8 +154,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_every_setting_of_training_makes_a_difference(run_folder, pictures, tmp_path, change):
-    before = torch.load(run_folder / "last.ckpt", weights_only=True)["state_dict"]
-    assert not same(before, train(tmp_path / "run", pictures, change)["state_dict"])
+    before = read_checkpoint(run_folder / "last.ckpt").tensors
+    assert not same(before, train(tmp_path / "run", pictures, change).tensors)
 
 
 def test_the_elbo_is_at_beta_1_and_the_implied_sigma_at_the_betas_own(pictures, tmp_path):
@@ -172,48 +169,44 @@ def test_the_elbo_is_at_beta_1_and_the_implied_sigma_at_the_betas_own(pictures, 
 
 
 def test_every_epochs_samples_are_decoded_from_the_same_z(pictures, tmp_path, monkeypatch):
-    asked, sample = [], sampling.sample
+    asked, sample = [], autoencoder.sample
 
     def recorded(network, count, seed):
         asked.append((count, seed))
         return sample(network, count, seed)
 
-    monkeypatch.setattr(sampling, "sample", recorded)
+    monkeypatch.setattr(autoencoder, "sample", recorded)
     train(tmp_path / "run", pictures)
     assert len(asked) == 2 and asked[0] == asked[1]
 
 
 def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
-    folder, well = RunFolder(tmp_path), SimpleNamespace(look=lambda *_: None)
+    folder, healthy = RunFolder(tmp_path), SimpleNamespace(check=lambda *_: None)
+    stage = SimpleNamespace(name="autoencoder", best="val/loss", figures=("val/loss",))
+    module = SimpleNamespace(stage=stage, settings=Settings(), steps_done=3, steps_per_epoch=3, epoch_s=1.0)
+    module.tensors_to_save = lambda: {"network.a": torch.zeros(1)}
 
-    def epoch(keep, number, loss):
+    def epoch(saving, number, loss):
         trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
-        trainer.logger = SimpleNamespace(flush=lambda: None)
-
-        def save(path):
-            payload = {"epoch": number}
-            keep.on_save_checkpoint(trainer, None, payload)
-            files.save_checkpoint(payload, path)
-
-        trainer.save_checkpoint = save
-        keep.on_train_epoch_end(trainer, None)
-        keep.on_train_end()
-        return [torch.load(path)["epoch"] for path in (folder.last, folder.best)]
+        trainer.logger, trainer.global_step, trainer.world_size = SimpleNamespace(flush=lambda: None), 3, 1
+        saving.on_train_epoch_end(trainer, module)
+        saving.on_train_end()
+        return [read_checkpoint(path).epochs for path in (folder.last, folder.best)]
 
     with Writer() as writer:
-        files = CheckpointFiles(folder, writer, Attempts())
-        keep = KeepCheckpoints(folder, writer, well, every_minutes=5)
-        assert [epoch(keep, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[0, 0], [1, 1], [2, 1]]
-        resumed = KeepCheckpoints(folder, writer, well, every_minutes=5)
-        resumed.load_state_dict(keep.state_dict())
-        assert epoch(resumed, 3, 1.5) == [3, 1]
+        saving = SaveCheckpoints(folder, writer, Attempts(), healthy, every_minutes=5)
+        assert [epoch(saving, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[1, 1], [2, 2], [3, 2]]
+        last = read_checkpoint(folder.last)
+        assert (last.position.best, last.position.best_epoch) == (1.0, 2)
+        resumed = SaveCheckpoints(folder, writer, Attempts(), healthy, every_minutes=5, resume=last)
+        assert epoch(resumed, 3, 1.5) == [4, 2]
 
 
 def test_best_is_the_epoch_with_the_lowest_loss_and_last_is_the_last(pictures, tmp_path):
     train(tmp_path / "run", pictures, "--trainer.max_epochs=4", "--optimizer.lr=0.05")
     losses = [float(r["val/loss"]) for r in rows(tmp_path / "run")]
-    assert read(tmp_path / "run" / "best.ckpt").epochs == losses.index(min(losses)) + 1
-    assert read(tmp_path / "run" / "last.ckpt").epochs == 4
+    assert read_checkpoint(tmp_path / "run" / "best.ckpt").epochs == losses.index(min(losses)) + 1
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt").epochs == 4
 
 
 def test_an_autoencoder_trains_on_squared_error_alone(pictures, tmp_path):
@@ -235,23 +228,13 @@ def test_an_autoencoder_trains_on_squared_error_alone(pictures, tmp_path):
     ids=["grey", "bf16", "clip-flip-decay", "48px"],
 )
 def test_other_settings_train_too(pictures, tmp_path, extra):
-    payload = train(tmp_path / "run", pictures, *extra, "--trainer.max_epochs=1")
-    assert all(w.isfinite().all() for w in payload["state_dict"].values())
+    trained = train(tmp_path / "run", pictures, *extra, "--trainer.max_epochs=1")
+    assert all(w.isfinite().all() for w in trained.tensors.values())
     assert main(["sample", "--ckpt", str(tmp_path / "run" / "last.ckpt"), "-n", "3"]) == 0
 
 
-def test_validation_adds_up_to_the_means_over_images_not_batches():
-    torch.manual_seed(0)
-    sums = ValidationSums(4, torch.device("cpu"))
-    mu, log_var = torch.randn(10, 4) * torch.tensor([1.0, 1.0, 0.05, 0.2]), torch.zeros(10, 4)
-    for part, mse in ((slice(0, 8), 0.1), (slice(8, 10), 0.6)):
-        sums.add(torch.tensor(mse), mu[part], log_var[part])
-    mse, kl, active = sums.means(lambda tensor, reduce_op: tensor)
-    assert mse == pytest.approx((8 * 0.1 + 2 * 0.6) / 10)
-    torch.testing.assert_close(kl, (0.5 * mu.square()).mean(0).double())
-    assert active == int((mu.var(0, unbiased=False) >= 0.01).sum()) == 3
-
-
-def test_the_checkpoints_config_is_the_runs(run_folder):
-    payload = torch.load(run_folder / "last.ckpt", weights_only=True)
-    assert from_flat(parse_yaml(payload["config"], "x")) == from_flat(read_yaml(run_folder / "config.yaml"))
+def test_the_checkpoints_settings_are_the_runs(run_folder):
+    assert read_checkpoint(run_folder / "last.ckpt").settings == from_flat(read_yaml(run_folder / "config.yaml"))
+    last = rows(run_folder)[-1]
+    for name, value in read_checkpoint(run_folder / "last.ckpt").figures.items():
+        assert value == pytest.approx(float(last[name]), rel=1e-6)

@@ -14,24 +14,25 @@ GPU_EVAL_BATCH = 512  # validation has no reason to be in batches so small that 
 
 
 class ImagesDataModule(pl.LightningDataModule):
-    """Serves uint8 batches (B, C, H, W) of `dataset`; Lightning asks for new training batches each epoch.
+    """Serves batches of `dataset`; Lightning asks for new training batches each epoch.
 
     Args:
-        chunked: serve training batches in chunks (k, B, C, H, W), as GraphModule takes them.
-        first_step: where the first epoch that is asked for begins; more than 0 goes on in the middle of it.
+        chunked: serve training batches in chunks, pixels (k, B, C, H, W) and labels (k, B), as GraphModule takes them.
+        first_step: where the first epoch begins; more than 0 continues in the middle of it.
     """
 
-    def __init__(self, dataset: Dataset, config: Settings, chunked: bool = False, first_step: int = 0) -> None:
+    def __init__(self, dataset: Dataset, settings: Settings, chunked: bool = False, first_step: int = 0) -> None:
         super().__init__()
         self.dataset = dataset
-        self.config = config
+        self.settings = settings
         self.chunked = chunked
         self.first_step = first_step
-        self.pixels = dataset.pack.pixels
+        self.pixels, self.labels = dataset.pack.pixels, dataset.labels
 
     def setup(self, stage: str) -> None:
-        """Take the images to the device that trains, if it has room."""
-        self.pixels = resident(self.dataset.pack.pixels, self.device, self.config.data.gpu_share)
+        """Copies the images to the device that trains, if it has room."""
+        self.pixels = resident(self.dataset.pack.pixels, self.device, self.settings.data.gpu_share)
+        self.labels = self.dataset.labels.to(self.pixels.device)
 
     @property
     def device(self) -> torch.device:
@@ -41,17 +42,18 @@ class ImagesDataModule(pl.LightningDataModule):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of an epoch."""
-        return len(self.dataset.train) // (self.config.data.batch_size * self.trainer.world_size)
+        return len(self.dataset.train) // (self.settings.data.batch_size * self.trainer.world_size)
 
     def train_dataloader(self) -> TrainBatches | CopiedAhead:
-        """The batches of the current epoch, of this process."""
+        """Returns the batches of the current epoch, of this process."""
         batches = TrainBatches(
             self.pixels,
+            self.labels,
             self.dataset.train,
-            self.config.data.batch_size,
-            seed=self.config.seed,
+            self.settings.data.batch_size,
+            seed=self.settings.seed,
             epoch=self.trainer.current_epoch,
-            horizontal_flip=self.config.data.horizontal_flip,
+            horizontal_flip=self.settings.data.horizontal_flip,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
             first_step=self.first_step,
@@ -59,27 +61,29 @@ class ImagesDataModule(pl.LightningDataModule):
         if self.chunked:
             batches = replace(batches, chunk_ends=self.chunk_ends(batches.steps))
         self.first_step = 0
-        return self.ahead(batches)
+        return self.copied_ahead(batches)
 
     def chunk_ends(self, steps: int) -> list[int]:
-        """The steps, of an epoch's `steps`, after which a chunk ends."""
-        most = chunk_steps(self.pixels.shape[1:], self.config.data.batch_size)
+        """Returns the steps, of an epoch's `steps`, after which a chunk ends."""
+        most = chunk_steps(self.pixels.shape[1:], self.settings.data.batch_size)
         trainer, first = self.trainer, self.first_step
         ends = chunk_ends(steps - first, trainer.global_step, trainer.log_every_n_steps, most, trainer.max_steps)
         return [first + end for end in ends]
 
     def val_dataloader(self) -> EvalBatches | CopiedAhead:
-        """This process's share of the validation images."""
+        """Returns this process's share of the validation images."""
         batches = EvalBatches(
             self.pixels,
+            self.labels,
             self.dataset.val,
-            self.config.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH,
+            self.settings.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH,
             rank=self.trainer.global_rank,
             world=self.trainer.world_size,
         )
-        return self.ahead(batches)
+        return self.copied_ahead(batches)
 
-    def ahead(self, batches: TrainBatches | EvalBatches) -> TrainBatches | EvalBatches | CopiedAhead:
-        """`batches`, copied ahead where the images are not on the GPU that trains."""
-        far = self.device.type == "cuda" and self.pixels.device.type == "cpu"
-        return CopiedAhead(batches, self.device) if far else batches
+    def copied_ahead(self, batches: TrainBatches | EvalBatches) -> TrainBatches | EvalBatches | CopiedAhead:
+        """Returns `batches`, copied ahead of their turn where the images are not on the GPU that trains."""
+        if self.device.type == "cuda" and self.pixels.device.type == "cpu":
+            return CopiedAhead(batches, self.device)
+        return batches

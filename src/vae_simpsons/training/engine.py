@@ -2,8 +2,8 @@
 
 On a GPU a step of batch 64 is a hundred kernels of a few microseconds, and launching them from Python takes longer than
 running them. A CUDA graph is the same kernels, recorded once and launched as one. Lightning's own work around each
-training_step is dearer still, so one training_step here trains on a chunk of batches. Whatever else is seen of a run is
-as in the plain loop: global_step, the steps at which figures are logged, schedules, clipping, checkpoints.
+training_step takes longer still, so one training_step here trains on a chunk of batches. Whatever else is seen of a run
+is as in the plain loop: global_step, the steps at which figures are logged, schedules, clipping, checkpoints.
 
 Source: CUDA semantics, "CUDA Graphs", in PyTorch's notes; Accelerating PyTorch with CUDA Graphs, PyTorch blog, 2021.
 """
@@ -13,16 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from vae_simpsons.checkpoint import Checkpoint
+from vae_simpsons.data.batches import Batch
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
-from vae_simpsons.training.module import VAEModule
+from vae_simpsons.training.lightning import count_steps
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.stages import Stage
 
 CHUNK_BYTES = 64 * 2**20  # of the pixels of a chunk
 WARM_UP_STEPS = 3  # before capture: libraries choose their algorithms and allocate in the first ones
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -33,37 +37,39 @@ class Engine:
     why: str
 
 
-def choose(config: Settings, device: torch.device, processes: int) -> Engine:
-    """The engine that trainer.engine means on `device`.
+def choose_engine(settings: Settings, device: torch.device, processes: int) -> Engine:
+    """Returns the engine that trainer.engine means on `device`.
 
     Raises:
         VAEError: graph was asked for, and cannot be.
     """
-    asked = config.trainer.engine
-    obstacle = no_graph(config, device, processes)
-    if asked == "graph" and obstacle:
-        raise VAEError(f"trainer.engine: graph, but {obstacle}. Give auto, which takes the fastest that runs here.")
-    if asked in ("auto", "graph"):
-        why = "each step is the replay of a CUDA graph"
-        return Engine("eager", f"no CUDA graph: {obstacle}") if obstacle else Engine("graph", why)
-    if asked == "compile" and (reason := no_compiler(device)):
-        return Engine("eager", f"compile was asked for, and does not work here: {reason}")
-    return Engine(asked, "as asked")
+    engine = settings.trainer.engine
+    if engine == "auto":
+        # Not graph yet: nobody has seen the captured step on a GPU. scripts/gpu_proof.py is to show it.
+        return Engine("eager", "the plain loop")
+    obstacle = why_no_graph(settings, device, processes)
+    if engine == "graph" and obstacle:
+        raise VAEError(f"trainer.engine: graph, but {obstacle}. Give auto, or eager.")
+    if engine == "graph":
+        return Engine("graph", "each step is the replay of a CUDA graph")
+    if engine == "compile" and (reason := why_no_compiler(device)):
+        return Engine("eager", f"compile does not work here: {reason}")
+    return Engine(engine, "as set")
 
 
-def no_graph(config: Settings, device: torch.device, processes: int) -> str | None:
-    """Why a step cannot be captured as a CUDA graph; None: it can."""
+def why_no_graph(settings: Settings, device: torch.device, processes: int) -> str | None:
+    """Returns why a step cannot be captured as a CUDA graph; None: it can."""
     if device.type != "cuda":
         return f"this run trains on {device.type}"
     if processes > 1:
         return "processes exchange their gradients in each step"
-    if config.trainer.precision == "16-mixed":
-        return "16-mixed looks at each step's gradients to scale the loss"
+    if settings.trainer.precision == "16-mixed":
+        return "16-mixed reads each step's gradients to scale the loss"
     return None
 
 
-def no_compiler(device: torch.device) -> str | None:
-    """Why torch.compile does not work on `device`; None: it does."""
+def why_no_compiler(device: torch.device) -> str | None:
+    """Returns why torch.compile does not work on `device`; None: it does."""
     try:
         torch.compile(torch.nn.functional.silu)(torch.ones(8, device=device))
     except Exception as e:  # of a missing compiler, dozens of kinds
@@ -71,16 +77,17 @@ def no_compiler(device: torch.device) -> str | None:
     return None
 
 
-def build_module(config: Settings, engine: Engine) -> VAEModule:
-    """The LightningModule that trains with `engine`."""
-    module = GraphModule(config) if engine.name == "graph" else VAEModule(config)
+def build_module(stage: Stage, settings: Settings, engine: Engine, resume: Checkpoint | None) -> StageModule:
+    """Returns the LightningModule that trains `stage` with `engine`."""
+    if engine.name == "graph":
+        return GraphModule(stage, settings, resume)
     if engine.name == "compile":
-        module.network.compile()  # in place: the weights keep their names
-    return module
+        stage.network.compile()  # in place: the weights keep their names
+    return StageModule(stage, settings, resume)
 
 
 def chunk_ends(steps: int, done: int, every: int, most: int, limit: int = -1) -> list[int]:
-    """The steps of an epoch after which a chunk ends, so that what happens between steps happens where it should.
+    """Returns the steps of an epoch after which a chunk ends: those after which something else happens, among others.
 
     Args:
         steps: of the epoch.
@@ -99,82 +106,73 @@ def chunk_ends(steps: int, done: int, every: int, most: int, limit: int = -1) ->
 
 
 def capture(step: Callable[[], None]) -> Callable[[], None]:
-    """What replays `step`, which reads and writes only tensors that stay where they are, as one CUDA graph."""
+    """Returns what replays `step`, which reads and writes only tensors that stay where they are, as one CUDA graph."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may copy and write meanwhile
         step()
     return graph.replay
 
 
-class GraphModule(VAEModule):
-    """A VAEModule whose training_step trains on a chunk of batches, each step the replay of one graph.
+class GraphModule(StageModule):
+    """A StageModule whose training_step trains on a chunk of batches, each step the replay of one graph.
 
     Args:
-        capture: makes a replay of a step; on a CPU, for tests, the step itself will do.
+        capture: returns what replays a step; on a CPU, for tests, the step itself will do.
     """
 
-    def __init__(self, config: Settings, capture: Callable[[Callable[[], None]], Callable[[], None]] = capture) -> None:
-        super().__init__(config)
+    def __init__(
+        self, stage: Stage, settings: Settings, resume: Checkpoint | None = None, capture: Capture = capture
+    ) -> None:
+        super().__init__(stage, settings, resume)
         self.automatic_optimization = False
         self.capture = capture
         self.replay: Callable[[], None] | None = None
 
-    def training_step(self, chunk: Tensor, batch_idx: int) -> None:
-        """Train on uint8 pixels (k, B, C, H, W), a step for each of the k batches."""
+    def training_step(self, chunk: Batch, batch_idx: int) -> None:
+        """Trains on uint8 pixels (k, B, C, H, W) and labels (k, B), a step for each of the k batches."""
         if self.replay is None:
-            self.prepare(chunk[0])
-        for pixels in chunk:
-            self.pixels.copy_(pixels)
+            self.prepare(Batch(*(part[0] for part in chunk)))
+        for number, batch in enumerate(zip(*chunk, strict=True)):
+            self.fill(Batch(*batch))
+            self.seed_noise(self.steps_done + number)
             self.replay()
-        self.after_steps(self.last_loss, len(chunk))
-        count_steps(self.trainer, len(chunk))
-        if self.trainer.is_last_batch:
-            self.lr_schedulers().step()
+        steps = len(chunk.pixels)
+        self.after_steps(steps)
+        count_steps(self.trainer, steps)
 
-    def prepare(self, pixels: Tensor) -> None:
-        """Lay out what a step reads and writes, warm up without a trace, and capture a step."""
-        self.adam = self.optimizers(use_pl_optimizer=False)
+    def fill(self, batch: Batch) -> None:
+        """Copies `batch` to where the captured step reads it."""
+        for part, value in zip(self.batch, batch, strict=True):
+            part.copy_(value)
+
+    def prepare(self, batch: Batch) -> None:
+        """Lays out what a step reads and writes, warms up without changing anything, and captures a step."""
         for group in self.adam.param_groups:
-            # A number would be captured as it is now; schedulers fill a tensor anew.
+            # A number would be captured as it is now; a tensor can be filled anew.
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self.device)
             group["capturable"] = self.device.type == "cuda"
-        for state in self.adam.state.values():  # of a resumed run, whose steps were counted on a CPU
-            state["step"] = state["step"].to(self.device)
-        self.pixels = torch.empty_like(pixels)
-        self.pixels.copy_(pixels)
+        self.batch = Batch(*(torch.empty_like(part) for part in batch))
+        self.fill(batch)
         self.last_loss = torch.zeros((), device=self.device)
-        with unchanged(self, self.adam), beside(self.device):
+        with unchanged(self, self.adam), side_stream(self.device):
             for _ in range(WARM_UP_STEPS):
                 self.step()
         self.replay = self.capture(self.step)
 
     def step(self) -> None:
-        """One optimizer step on `pixels`; adds its figures to `totals`."""
+        """Makes one optimizer step on `batch` and adds its figures to `sums`."""
         self.adam.zero_grad(set_to_none=True)
-        self.guard.before_step()
-        loss, figures = self.terms_of(self.pixels)
+        loss, figures = self.measure(self.batch)
         loss.backward()
-        norm = self.guard.before_optimizer(self.adam, figures[0], scaled=False, alone=True)
-        if self.config.trainer.gradient_clip_val is not None:
-            nn.utils.clip_grads_with_norm_(self.network.parameters(), self.config.trainer.gradient_clip_val, norm)
+        self.prepare_optimizer_step(self.adam, figures[0])
         self.adam.step()
         self.add(figures)
         self.last_loss.copy_(figures[0])
 
 
-def count_steps(trainer: pl.Trainer, steps: int) -> None:
-    """Make Lightning's counters, and with them global_step and every x-axis, what `steps` training_steps would have."""
-    loop = trainer.fit_loop.epoch_loop
-    progress = loop.manual_optimization.optim_step_progress
-    for counted in (progress.total, progress.current):
-        counted.ready += steps
-        counted.completed += steps
-    loop._batches_that_stepped += steps - 1  # Lightning adds the last one
-
-
 @contextmanager
-def beside(device: torch.device) -> Iterator[None]:
-    """Run on a side stream of a CUDA `device`, as capture asks of what runs before it; elsewhere nothing."""
+def side_stream(device: torch.device) -> Iterator[None]:
+    """Runs the block on a side stream of a CUDA `device`, as capture asks of what runs before it."""
     if device.type != "cuda":
         yield
         return
@@ -187,23 +185,26 @@ def beside(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def unchanged(module: nn.Module, adam: torch.optim.Optimizer) -> Iterator[None]:
-    """Afterwards weights, statistics, sums, Adam's state and the random numbers are, in place, what they were."""
+    """Puts weights, statistics, sums and Adam's state back, in place, to what they were before the block.
+
+    Random numbers need no putting back: every step is seeded.
+    """
     weights = [*module.parameters(), *module.buffers()]
     weights_before = [w.detach().clone() for w in weights]
     state_before = {p: {k: v.clone() for k, v in state.items()} for p, state in adam.state.items()}
-    device = weights[0].device
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
-        yield
+    yield
     with torch.no_grad():
         for weight, before in zip(weights, weights_before, strict=True):
             weight.copy_(before)
         for parameter, state in adam.state.items():
             for key, value in state.items():
-                value.copy_(state_before[parameter][key]) if parameter in state_before else value.zero_()
+                if parameter in state_before:
+                    value.copy_(state_before[parameter][key])
+                else:
+                    value.zero_()
 
 
 def chunk_steps(shape: Sequence[int], batch_size: int) -> int:
-    """How many batches of uint8 images of `shape` (C, H, W) a chunk may hold, at least 1."""
+    """Returns how many batches of uint8 images of `shape` (C, H, W) a chunk may hold, at least 1."""
     channels, height, width = shape
     return max(1, CHUNK_BYTES // (batch_size * channels * height * width))

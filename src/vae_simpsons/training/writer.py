@@ -1,4 +1,4 @@
-"""Files written by a thread of their own, so that no step waits for a disk, and what is said where they cannot be."""
+"""A thread that writes files, so that no step waits for a disk, and the warning where they cannot be written."""
 
 from collections import deque
 from collections.abc import Callable, Container
@@ -19,26 +19,26 @@ class Writer:
         self.jobs: deque[tuple[str | None, Future]] = deque()
 
     def submit(
-        self, job: Callable[..., Any], *arguments: Any, name: str | None = None, instead_of: Container[str] = ()
+        self, job: Callable[..., Any], *arguments: Any, name: str | None = None, replaces: Container[str] = ()
     ) -> None:
-        """Run `job(*arguments)` after those before it; the arguments must not change meanwhile.
+        """Runs `job(*arguments)` after those before it; the arguments must not change meanwhile.
 
         Args:
             name: of the job, for those that may replace it.
-            instead_of: names of jobs that need not run any more if they have not begun, since this one undoes them.
+            replaces: names of earlier jobs that are cancelled if they have not begun.
 
         Raises:
             Exception: what an earlier job raised.
         """
         for waiting, future in self.jobs:
-            if waiting is not None and waiting in instead_of:
+            if waiting is not None and waiting in replaces:
                 future.cancel()
         while self.jobs and (self.jobs[0][1].done() or len(self.jobs) > WAITING):
             self._first()
         self.jobs.append((name, self.thread.submit(job, *arguments)))
 
     def finish(self) -> None:
-        """Wait until all is written.
+        """Waits until everything is written.
 
         Raises:
             Exception: what a job raised.
@@ -61,7 +61,7 @@ class Writer:
 
 
 class Attempts:
-    """Tries to write; what the system will not write is said in one line, once, and training goes on.
+    """Tries to write; where the system refuses, it warns in one line, once, and training continues.
 
     Attributes:
         failing: what could not be written at the last try, and why.
@@ -70,20 +70,20 @@ class Attempts:
     def __init__(self) -> None:
         self.failing: dict[str, str] = {}
 
-    def __call__(self, what: str, job: Callable[..., Any], *arguments: Any, shows: bool = True) -> bool:
-        """Whether `job(*arguments)`, which writes `what`, went through.
+    def __call__(self, name: str, job: Callable[..., Any], *arguments: Any, proves: bool = True) -> bool:
+        """Runs `job(*arguments)`, which writes what is called `name`; returns whether it could.
 
         Args:
-            shows: that it did shows that `what` can be written again; handing something to a queue does not.
+            proves: that the job succeeds proves that it can be written again; handing something to a queue does not.
         """
         try:
             job(*arguments)
         except OSError as e:
             why = one_line(e.strerror or e)
-            if self.failing.get(what) != why:
-                warn(f"cannot write {what}: {why}. Training goes on and tries again; make room or mend the folder.")
-            self.failing[what] = why
+            if self.failing.get(name) != why:
+                warn(f"cannot write {name}: {why}. Training continues and retries; make room or repair the folder.")
+            self.failing[name] = why
             return False
-        if shows and self.failing.pop(what, None):
-            warn(f"{what}: written again.")
+        if proves and self.failing.pop(name, None):
+            warn(f"{name} can be written again.")
         return True

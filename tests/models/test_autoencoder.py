@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from vae_simpsons.models import ConvVAE
-from vae_simpsons.models.vae import LOG_VAR_RANGE, reparameterize
+from conftest import build_network
+from vae_simpsons.models import Autoencoder
+from vae_simpsons.models.autoencoder import LOG_VAR_RANGE, reparameterize
 
 WIDTHS = (32, 64, 128, 256, 512)
 
@@ -39,15 +40,15 @@ def published_layers() -> list[tuple]:
 
 
 def test_the_published_architecture_layer_by_layer():
-    assert described(ConvVAE(3, 64, WIDTHS, 128)) == published_layers()
+    assert described(build_network(64, WIDTHS, 128)) == published_layers()
 
 
 def test_the_published_parameter_count():
-    assert ConvVAE(3, 64, WIDTHS, 128).parameter_count() == 3_937_635
+    assert build_network(64, WIDTHS, 128).parameter_count() == 3_937_635
 
 
 def test_the_autoencoder_is_the_same_without_the_log_var_head():
-    autoencoder = described(ConvVAE(3, 64, WIDTHS, 128, variational=False))
+    autoencoder = described(build_network(64, WIDTHS, 128, variational=False))
     layers = published_layers()
     layers.remove(("Linear", 2048, 128))
     assert autoencoder == layers
@@ -59,17 +60,26 @@ def test_the_autoencoder_is_the_same_without_the_log_var_head():
 )
 @pytest.mark.parametrize("latent_dim", [1, 5])
 def test_every_shape_follows_from_the_settings(channels, size, widths, latent_dim):
-    network = ConvVAE(channels, size, widths, latent_dim)
+    network = build_network(size, widths, latent_dim, channels)
     recon, mu, log_var = network(torch.rand(2, channels, size, size) * 2 - 1)
     assert recon.shape == (2, channels, size, size)
     assert mu.shape == log_var.shape == (2, latent_dim)
     assert recon.abs().max() <= 1
 
 
-def test_the_widths_given_are_left_as_they_are():
-    widths = [4, 8, 16]
-    ConvVAE(3, 32, widths, 4)
-    assert widths == [4, 8, 16]
+class MapEncoder(nn.Module):
+    """An encoder whose latent is a map (1, H / 2, W / 2)."""
+
+    def forward(self, x):
+        mu = nn.functional.avg_pool2d(x, 2).mean(1, keepdim=True)
+        return mu, torch.zeros_like(mu)
+
+
+def test_a_latent_may_be_a_map():
+    decoder = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 3, 1), nn.Tanh())
+    network = Autoencoder(MapEncoder(), decoder, image_shape=(3, 8, 12), latent_shape=(1, 4, 6))
+    recon, mu, log_var = network(torch.rand(2, 3, 8, 12))
+    assert recon.shape == (2, 3, 8, 12) and mu.shape == log_var.shape == (2, 1, 4, 6)
 
 
 def test_reparameterize_is_mu_plus_eps_times_the_standard_deviation():
@@ -86,7 +96,7 @@ def test_z_has_the_posteriors_mean_and_deviation():
 
 
 def test_an_autoencoders_z_is_mu():
-    network = ConvVAE(3, 32, (4, 8), 4, variational=False).eval()
+    network = build_network(32, (4, 8), 4, variational=False).eval()
     x = torch.rand(2, 3, 32, 32)
     recon, mu, log_var = network(x)
     assert log_var is None
@@ -95,7 +105,7 @@ def test_an_autoencoders_z_is_mu():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_log_var_stays_where_exp_cannot_overflow(dtype):
-    network = ConvVAE(3, 32, (4, 8), 4).eval()
+    network = build_network(32, (4, 8), 4).eval()
     nn.init.constant_(network.encoder.log_var.bias, 1e30)
     _, log_var = network.encode(torch.zeros(1, 3, 32, 32))
     assert (log_var == LOG_VAR_RANGE[1]).all()
@@ -111,7 +121,7 @@ def test_one_batch_of_eight_is_learnt_by_heart():
     torch.manual_seed(0)
     coarse = torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 - 1
     x = nn.functional.interpolate(coarse, size=32, mode="bilinear")
-    network = ConvVAE(3, 32, (16, 32, 32), 16)
+    network = build_network(32, (16, 32, 32), 16)
     adam = torch.optim.Adam(network.parameters(), lr=0.005)
     errors = []
     for _ in range(250):
@@ -123,6 +133,6 @@ def test_one_batch_of_eight_is_learnt_by_heart():
     assert errors[-1] < 0.02 < 0.1 < errors[0]
 
 
-def _step(network: ConvVAE, x: torch.Tensor):
+def _step(network: Autoencoder, x: torch.Tensor):
     recon, mu, log_var = network(x)
     return recon, x, mu, log_var

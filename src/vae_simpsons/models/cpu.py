@@ -1,10 +1,10 @@
-"""The 3x3 convolutions of the network, and the fast ways to compute them on a CPU.
+"""Faster ways to compute the same 3x3 convolutions on a CPU, put into a network from outside.
 
 A convolution is a matrix product: each output position is a row, its 3x3 patch of the input laid out; the weights are
 the matrix. A transposed convolution is its adjoint: a matrix product, then each patch added to where it lies. torch's
 CPU kernels reach a fifth of the matrix-product rate where a map has few positions and many channels; there the product
-is written out. Nor do they like a convolution to three channels, which fill 3 of a register's 16 lanes; there a block
-of 2x2 pixels is one position with 12 channels. All ways are the same sums, in another order.
+is written out. Nor are they fast at a convolution to three channels, which fill 3 of a register's 16 lanes; there a
+block of 2x2 pixels is one position with 12 channels. All ways are the same sums, in another order.
 
 Source: Chellapilla et al., High Performance Convolutional Neural Networks for Document Processing, 2006 (im2col);
 Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv 1603.07285, Section 4.
@@ -21,16 +21,43 @@ from torch import Tensor, nn
 SMALL_MAP = 4 * 4
 
 
-class Halve(nn.Conv2d):
+def use_fast_convolutions(network: nn.Module) -> None:
+    """Replaces, in place, those convolutions of `network` that have a faster form on a CPU; weights and names stay.
+
+    For a network that lives on a CPU. On a GPU, and for an export, the plain layers are the right ones.
+    """
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            fast = fast_form(layer)
+            if fast is not None:
+                setattr(parent, name, fast)
+
+
+def fast_form(layer: nn.Module) -> nn.Module | None:
+    """Returns a layer with the very weights of `layer` that computes the same faster; None: there is none."""
+    match layer:
+        case nn.ConvTranspose2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1), groups=1):
+            fast = DoublingConv(layer.in_channels, layer.out_channels)
+        case nn.Conv2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), groups=1):
+            fast = HalvingConv(layer.in_channels, layer.out_channels)
+        case nn.Conv2d(kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=1) if layer.out_channels <= 4:
+            fast = ToImageConv(layer.in_channels, layer.out_channels)
+        case _:
+            return None
+    fast.weight, fast.bias = layer.weight, layer.bias
+    return fast
+
+
+class HalvingConv(nn.Conv2d):
     """A 3x3 convolution with stride 2: (B, in, H, W) -> (B, out, H/2, W/2), H and W even."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, stride=2, padding=1)
+        super().__init__(in_channels, out_channels, kernel_size=3, stride=2, padding=1, device="meta")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/2, W/2)."""
         batch, channels, height, width = x.shape
-        if x.device.type != "cpu" or height * width // 4 > SMALL_MAP:
+        if height * width // 4 > SMALL_MAP:
             return super().forward(x)
         rows = Patches.apply(x.permute(0, 2, 3, 1)).view(-1, 9 * channels)  # (B * H/2 * W/2, 9 * in)
         matrix = self.weight.permute(0, 2, 3, 1).reshape(-1, 9 * channels)  # (out, 9 * in)
@@ -38,16 +65,16 @@ class Halve(nn.Conv2d):
         return y.view(batch, height // 2, width // 2, -1).permute(0, 3, 1, 2)
 
 
-class Double(nn.ConvTranspose2d):
-    """A 3x3 transposed convolution with stride 2, Halve's adjoint: (B, in, H, W) -> (B, out, 2H, 2W)."""
+class DoublingConv(nn.ConvTranspose2d):
+    """A 3x3 transposed convolution with stride 2, the adjoint of HalvingConv: (B, in, H, W) -> (B, out, 2H, 2W)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1)
+        super().__init__(in_channels, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1, device="meta")
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, in, H, W) -> (B, out, 2H, 2W)."""
         batch, channels, height, width = x.shape
-        if x.device.type != "cpu" or height * width > SMALL_MAP:
+        if height * width > SMALL_MAP:
             return super().forward(x, output_size)
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels)  # (B * H * W, in)
         matrix = self.weight.permute(2, 3, 1, 0).reshape(-1, channels)  # (9 * out, in)
@@ -56,15 +83,15 @@ class Double(nn.ConvTranspose2d):
         return (y + self.bias.to(y.dtype)).permute(0, 3, 1, 2)
 
 
-class ToImage(nn.Conv2d):
+class ToImageConv(nn.Conv2d):
     """A 3x3 convolution to an image's few channels: (B, in, H, W) -> (B, out, H, W), H and W even."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, device="meta")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H, W)."""
-        return Blockwise.apply(x, self.weight, self.bias) if x.device.type == "cpu" else super().forward(x)
+        return Blockwise.apply(x, self.weight, self.bias)
 
 
 class Blockwise(torch.autograd.Function):
@@ -149,12 +176,3 @@ def overlap(patches: Tensor) -> Tensor:
         for j in range(3):
             padded[:, i : i + 2 * height : 2, j : j + 2 * width : 2] += patches[:, :, :, i, j]
     return padded[:, 1:, 1:]
-
-
-def without_gradient(bias: nn.Parameter) -> None:
-    """Leave the `bias` of a convolution that BatchNorm follows as it was drawn: its gradient is zero.
-
-    BatchNorm takes the batch's mean away, and the bias with it. What torch computes as its gradient is rounding, which
-    Adam, dividing it by its own size, would turn into steps of the full learning rate; and a seventh of a step's time.
-    """
-    bias.requires_grad_(False)

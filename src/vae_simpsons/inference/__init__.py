@@ -1,0 +1,1 @@
+"""A trained network at work: latents to images, images to latents, block by block."""

@@ -1,0 +1,45 @@
+"""A pack of images -> their posteriors, in files that numpy opens."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from vae_simpsons.data.pack import Pack
+from vae_simpsons.files import check_free_space, npy_writer, write_csv
+from vae_simpsons.images import normalise
+from vae_simpsons.inference.blocks import block_size, map_blocks
+from vae_simpsons.inference.latents import encode
+from vae_simpsons.models import Autoencoder
+from vae_simpsons.progress import Progress
+
+
+def encode_pack(network: Autoencoder, pack: Pack, folder: Path, progress: Progress) -> list[Path]:
+    """Writes mu.npy and log_var.npy, float32 (N, *latent), row i of image i of images.csv; returns the files' paths.
+
+    They are written block by block while the next ones are encoded. An autoencoder has no log_var, and no file of it.
+
+    Args:
+        network: in eval mode.
+        folder: an empty one.
+        progress: called with a title and a total, returns what is called with the number done.
+
+    Raises:
+        OSError: `folder` cannot be written, or the disk has not the room.
+    """
+    count = len(pack.index.paths)
+    names = ["mu.npy", "log_var.npy"] if network.variational else ["mu.npy"]
+    shape = (count, *network.latent_shape)
+    check_free_space(folder, len(names) * 4 * int(np.prod(shape)))
+    blocks = pack.pixels.split(block_size(network))
+    latents = map_blocks(network, lambda pixels: encode(network, normalise(pixels)), blocks, len(blocks))
+    report, done = progress("encoding images", count), 0
+    with ExitStack() as stack:
+        writers = [stack.enter_context(npy_writer(folder / name, shape, np.float32)) for name in names]
+        for mu, log_var in latents:
+            for append, part in zip(writers, (mu, log_var), strict=False):
+                append(part.numpy())
+            done += len(mu)
+            report(done)
+    write_csv(folder / "images.csv", ("path", "class"), zip(pack.index.paths, pack.index.classes, strict=True))
+    return [*(folder / name for name in names), folder / "images.csv"]

@@ -1,0 +1,49 @@
+"""Images drawn from the prior.
+
+Sample i of a seed has the same pixels however many are asked for: its z comes from a stream that is drawn in blocks of
+a fixed size, and it is decoded in such a block.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from vae_simpsons.errors import VAEError
+from vae_simpsons.inference.blocks import block_size, map_blocks
+from vae_simpsons.inference.latents import decode
+from vae_simpsons.models import Autoencoder
+
+
+def sample(network: Autoencoder, count: int, seed: int) -> Iterator[Tensor]:
+    """Returns `count` images drawn from the prior, z ~ N(0, I), as blocks (n, C, H, W) on the CPU, in [-1, 1].
+
+    Args:
+        network: in eval mode.
+        seed: decides every image.
+
+    Raises:
+        VAEError: an autoencoder, which has no prior.
+    """
+    if not network.variational:
+        raise VAEError(
+            "path: this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says "
+            "which z decode to images. Train with model.variational true to sample."
+        )
+    return _sample_blocks(network, count, seed)
+
+
+def _sample_blocks(network: Autoencoder, count: int, seed: int) -> Iterator[Tensor]:
+    size = block_size(network)
+    latents = prior_latents(network.latent_shape, count, seed, size)
+    remaining = count
+    for images in map_blocks(network, lambda z: decode(network, z), latents, -(-count // size)):
+        yield images[:remaining]
+        remaining -= len(images)
+
+
+def prior_latents(shape: tuple[int, ...], count: int, seed: int, block: int) -> Iterator[Tensor]:
+    """Yields z ~ N(0, I) in full blocks (block, *shape) on the CPU, enough of them for `count`."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(0, count, block):
+        yield torch.randn(block, *shape, generator=generator)

@@ -1,0 +1,51 @@
+"""Settings -> networks: the one place that decides which network a setting means."""
+
+import torch
+
+from vae_simpsons.errors import VAEError
+from vae_simpsons.models.autoencoder import Autoencoder
+from vae_simpsons.models.conv import Decoder, Encoder
+from vae_simpsons.settings import Settings
+
+MAX_NUMBERS = 2**31  # weights, or values in one layer; the published network has 4 million and 0.1 million
+
+
+def build_autoencoder(settings: Settings) -> Autoencoder:
+    """Returns the autoencoder that `settings` describe, freshly initialised.
+
+    Raises:
+        VAEError: it has more weights than any machine of today could train.
+    """
+    describe_autoencoder(settings)
+    return _autoencoder(settings)
+
+
+def describe_autoencoder(settings: Settings) -> Autoencoder:
+    """Returns the same without numbers: its names, shapes and types, on torch's meta device, which takes no memory.
+
+    Raises:
+        VAEError: it would have more than MAX_NUMBERS weights, or its largest map of one image more values.
+    """
+    with torch.device("meta"):
+        network = _autoencoder(settings)
+    size, widths = settings.data.image_size, settings.model.widths
+    largest = max(width * (size >> stage) ** 2 for stage, width in enumerate(widths))  # the decoder's last, or wider
+    if network.parameter_count() > MAX_NUMBERS or largest > MAX_NUMBERS:
+        raise VAEError(
+            f"model.widths: {list(widths)}, latent_dim {settings.model.latent_dim} and images of {size}x{size} make "
+            f"{network.parameter_count():,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the "
+            "most. Give smaller ones."
+        )
+    return network
+
+
+def _autoencoder(settings: Settings) -> Autoencoder:
+    data, model = settings.data, settings.model
+    sizes = (data.channels, data.image_size, model.widths, model.latent_dim)
+    return Autoencoder(
+        Encoder(*sizes, variational=model.variational),
+        Decoder(*sizes),
+        image_shape=(data.channels, data.image_size, data.image_size),
+        latent_shape=(model.latent_dim,),
+        variational=model.variational,
+    )

@@ -1,0 +1,55 @@
+"""What relies on Lightning's private parts or changes its defaults, in one place, with the reasons.
+
+pyproject.toml bounds Lightning's version for their sake.
+"""
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+
+def quiet_lightning() -> None:
+    """Silences Lightning's advice on what is decided here on purpose; its errors still come."""
+    for package in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(package).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module=package)
+
+
+def set_position(trainer: pl.Trainer, epochs: int, steps: int) -> None:
+    """Lets `trainer` begin after `epochs` epochs and `steps` optimizer steps.
+
+    Lightning can only restore its counters from a checkpoint of its own, a pickle, and counts the batches of an
+    interrupted epoch as an epoch of their own. It counts the steps of automatic and of manual optimization apart; a run
+    may resume with either.
+    """
+    loop = trainer.fit_loop
+    for epochs_counted in (loop.epoch_progress.total, loop.epoch_progress.current):
+        for name in ("ready", "started", "processed", "completed"):
+            setattr(epochs_counted, name, epochs)
+    epoch_loop = loop.epoch_loop
+    automatic = epoch_loop.automatic_optimization.optim_progress.optimizer.step
+    manual = epoch_loop.manual_optimization.optim_step_progress
+    for steps_counted in (automatic.total, manual.total):
+        steps_counted.ready = steps_counted.completed = steps
+    epoch_loop._batches_that_stepped = steps  # the x-axis of the curves
+
+
+def count_steps(trainer: pl.Trainer, steps: int) -> None:
+    """Counts `steps` optimizer steps that one training_step has made, as if each had been a training_step.
+
+    With manual optimization Lightning counts the calls of its own optimizer wrapper, which a replayed step has none of;
+    global_step would stand still, and with it every x-axis.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    progress = loop.manual_optimization.optim_step_progress
+    for counted in (progress.total, progress.current):
+        counted.ready += steps
+        counted.completed += steps
+    loop._batches_that_stepped += steps - 1  # Lightning adds one for the training_step itself
+
+
+def cluster_plugins() -> list[SLURMEnvironment]:
+    """Returns SLURM's plugin in a SLURM job, without its own answer to signals: StopOnSignal has one."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []

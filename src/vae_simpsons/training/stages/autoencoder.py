@@ -1,0 +1,143 @@
+"""The first stage: the autoencoder, variational or plain."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vae_simpsons import objective
+from vae_simpsons.data.batches import Batch
+from vae_simpsons.evaluation.sums import ValidationMeans, ValidationSums
+from vae_simpsons.images import interleave_rows, denormalise, normalise
+from vae_simpsons.inference import latents
+from vae_simpsons.inference.sample import sample
+from vae_simpsons.models import build_autoencoder
+from vae_simpsons.settings import Settings
+from vae_simpsons.training.stages.base import Stage
+
+SAMPLES = 64  # shown after each epoch
+SAMPLES_SEED = 0  # of the z that every epoch's samples are decoded from
+FEW_UNITS = 0.02  # share of the latent dimensions that are active, below which the posterior has collapsed
+LITTLE_VARIANCE = 1e-3  # of the reconstructions, as a share of the images' own, below which the decoder is dead
+
+
+class AutoencoderStage(Stage):
+    """Trains encoder and decoder on mse + beta * kld_weight * kl, or on mse alone.
+
+    Figures, of training and validation alike: loss, mse, kl (nats an image), elbo (nats an image, at beta 1 and the
+    pixel noise that kld_weight implies). Of validation also the active units, and the noise that is really left
+    (sigma/residual) beside the noise that the loss assumes (sigma/implied).
+
+    Attributes:
+        kl_weight: beta * kld_weight.
+        elbo_sigma: pixel noise of the ELBO that is logged.
+    """
+
+    name = "autoencoder"
+    number = 0
+    best = "val/loss"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.network = build_autoencoder(settings)
+        self.values = math.prod(self.network.image_shape)  # C * H * W
+        self.latent_values = math.prod(self.network.latent_shape)
+        self.kl_weight = settings.objective.beta * settings.objective.kld_weight
+        self.elbo_sigma = objective.implied_sigma(settings.objective.kld_weight, self.values)
+        self.means: ValidationMeans | None = None
+        self.step_figures = ("loss", "mse", "kl", "elbo") if self.network.variational else ("loss", "mse")
+        both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
+        implied = ["sigma/implied"] if self.network.variational else []
+        self.figures = (*both, "val/active_units", "sigma/residual", *implied, "lr")
+
+    def optimizer(self, fused: bool) -> torch.optim.Adam:
+        """Returns Adam."""
+        settings = self.settings.optimizer
+        return torch.optim.Adam(
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
+        )
+
+    def learning_rate(self, epoch: int) -> float:
+        """Returns lr * lr_decay^epoch."""
+        return self.settings.optimizer.lr * self.settings.optimizer.lr_decay**epoch
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the loss of `batch`, and its loss, mse and, of a variational autoencoder, kl and elbo."""
+        x = normalise(batch.pixels)
+        recon, mu, log_var = self.network(x)
+        if log_var is None:
+            terms = objective.autoencoder_loss(recon, x)
+            return terms.loss, torch.stack([terms.loss, terms.mse]).detach()
+        terms = objective.vae_loss(recon, x, mu, log_var, self.kl_weight)
+        kl = terms.kl.mean()
+        elbo = objective.elbo(terms.mse, kl, self.elbo_sigma, self.values)
+        return terms.loss, torch.stack([terms.loss, terms.mse, kl, elbo]).detach()
+
+    def start_validation(self, device: torch.device, seed: int) -> None:
+        """Begins a validation with the noise of every other one, so that curves differ by the model alone."""
+        self.sums = ValidationSums(self.latent_values, device)
+        self.noise = torch.Generator(device).manual_seed(seed)
+
+    def validate(self, batch: Batch) -> None:
+        """Measures a batch, through one z drawn for each image."""
+        x = normalise(batch.pixels)
+        recon, mu, log_var = self.network(x, self.noise)
+        self.sums.add(x, recon, mu, log_var)
+
+    def end_validation(self, add_up: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Returns the means over every validation image."""
+        self.means = means = self.sums.means(add_up)
+        figures = {"val/loss": means.mse, "val/mse": means.mse}
+        if self.network.variational:
+            kl = float(means.kl_per_dimension.sum())
+            figures["val/loss"] += self.kl_weight * kl
+            figures["val/kl"] = kl
+            figures["val/elbo"] = float(objective.elbo(means.mse, kl, self.elbo_sigma, self.values))
+            figures["sigma/implied"] = objective.implied_sigma(self.kl_weight, self.values)
+        return figures | {"sigma/residual": math.sqrt(means.mse), "val/active_units": float(means.active_units)}
+
+    def faults(self) -> dict[str, str | None]:
+        """Returns whether the posterior has collapsed or the decoder is dead."""
+        faults: dict[str, str | None] = {"collapse": None, "dead decoder": None}
+        if self.means is None:
+            return faults
+        units, active = self.latent_values, self.means.active_units
+        if self.network.variational and active <= FEW_UNITS * units:
+            faults["collapse"] = (
+                f"the posterior has collapsed: {active} of {units} latent units are active, so that the decoder "
+                "ignores z and all samples look alike. Lower --objective.kld_weight or --objective.beta."
+            )
+        elif self.means.varied <= LITTLE_VARIANCE:
+            faults["dead decoder"] = (
+                "the decoder is dead: it draws nearly the same picture whatever z is. Lower --optimizer.lr, or take "
+                "another --seed."
+            )
+        return faults
+
+    def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
+        """Returns the originals above their reconstructions, and samples from the same z each time."""
+        recon = denormalise(latents.reconstruct(self.network, normalise(originals)))
+        pictures = {"reconstructions": interleave_rows(originals, recon, columns)}
+        if self.network.variational:
+            pictures["samples"] = denormalise(torch.cat(list(sample(self.network, SAMPLES, SAMPLES_SEED))))
+        return pictures
+
+    def histograms(self) -> dict[str, Tensor]:
+        """Returns the nats of each latent dimension over the last validation."""
+        if self.means is None or not self.network.variational:
+            return {}
+        return {"kl_per_dimension": self.means.kl_per_dimension}
+
+    def describe(self) -> dict[str, str]:
+        """Returns the network's shapes and what the weight of the KL term says about pixels."""
+        kind = "VAE" if self.network.variational else "autoencoder"
+        image, latent = ("x".join(map(str, shape)) for shape in (self.network.image_shape, self.network.latent_shape))
+        lines = {"model": f"{kind}, {image} -> {latent} -> {image}, {self.network.parameter_count():,} parameters"}
+        if self.network.variational:
+            sigma = objective.implied_sigma(self.kl_weight, self.values)
+            lines["noise"] = (
+                f"beta * kld_weight = {self.kl_weight:g} takes pixels, which span [-1, 1], to have noise "
+                f"sigma = {sigma:.2f} (compare sigma/residual)"
+            )
+        return lines

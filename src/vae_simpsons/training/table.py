@@ -1,0 +1,73 @@
+"""The figures of each epoch: a row of metrics.csv, a point of each curve, and the last in TensorBoard's HPARAMS tab."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from vae_simpsons.files import atomic_path
+from vae_simpsons.settings import to_flat
+from vae_simpsons.training.saving import figures_of
+from vae_simpsons.training.stage import StageModule
+from vae_simpsons.training.writer import Attempts
+
+
+class MetricsTable(pl.Callback):
+    """Writes the figures of each epoch; comes before the callback that saves, so that no saved epoch lacks its row."""
+
+    def __init__(self, path: Path, attempts: Attempts) -> None:
+        self.path = path
+        self.attempts = attempts
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, module: StageModule) -> None:
+        """Drops the rows of epochs that will be trained again."""
+        if trainer.is_global_zero and self.path.exists():
+            self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
+            self.attempts(str(self.path), write_table, self.path, self.rows)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+        """Adds the epoch's row and points."""
+        if not trainer.is_global_zero:
+            return
+        figures = figures_of(trainer, module)
+        # Here, and not by Lightning after all callbacks: a run killed once its checkpoint is saved would lack a point.
+        trainer.logger.log_metrics(figures, step=last_step(trainer))
+        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        row |= {name: f"{value:.8g}" for name, value in figures.items()}
+        self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
+        self.attempts(str(self.path), write_table, self.path, self.rows)
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            settings = {
+                k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in to_flat(module.settings).items()
+            }
+            final = {f"final/{name}": value for name, value in figures.items()}
+            trainer.logger.log_hyperparams(settings, final, last_step(trainer))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a metrics.csv."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes `rows` as a metrics.csv, which is at every instant a complete file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch", "step"])
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.getvalue().encode())
+
+
+def last_step(trainer: pl.Trainer) -> int:
+    """Returns the number of the last optimizer step, counted from 0, as Lightning counts the points of its curves."""
+    return trainer.global_step - 1
