@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vae_simpsons.data.toons import write
+from vae_simpsons.data.toons import write_toons
 
 SETTINGS = {
     "data.image_size": 32,
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="soak-"))
-    write(place / "toons", options.images, 0, 32, lambda done: None)
+    write_toons(place / "toons", options.images, 0, 32, lambda done: None)
     options.undisturbed = place / "undisturbed"
     seconds = whole_s(options.undisturbed, place / "toons", place / "cache", options)
     print(f"undisturbed: {seconds:.0f} s; in {place}", flush=True)

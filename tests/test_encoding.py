@@ -9,7 +9,7 @@ from vae_simpsons.data.index import Facts, Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.images import normalise
 from vae_simpsons.models import ConvVAE
-from vae_simpsons.progress import silent
+from vae_simpsons.progress import no_progress
 
 HEADER_BYTES = 128
 
@@ -29,7 +29,7 @@ def pack_of(count: int, tmp_path) -> Pack:
 def test_the_files_hold_what_the_network_says_in_the_order_of_the_images(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "block_size", lambda image_size: 4)
     model, pack = network(), pack_of(21, tmp_path)
-    made = encoding.write(model, pack, tmp_path, silent)
+    made = encoding.write(model, pack, tmp_path, no_progress)
     assert [path.name for path in made] == ["mu.npy", "log_var.npy", "images.csv"]
     with torch.no_grad():
         expected = model.encode(normalise(pack.pixels))
@@ -51,20 +51,20 @@ def test_blocks_are_on_the_disk_before_the_last_one_is_encoded(tmp_path, monkeyp
         return encode(x)
 
     monkeypatch.setattr(model, "encode", watched)
-    encoding.write(model, pack_of(64 * blocks, tmp_path), tmp_path, silent)
+    encoding.write(model, pack_of(64 * blocks, tmp_path), tmp_path, no_progress)
     under_way = 2 * torch.get_num_threads() + 4  # blocks that wait, and what a file holds back
     assert sorted(sizes) == sizes and sizes[-1] >= HEADER_BYTES + (blocks - under_way) * 64 * 8 * 4
 
 
 def test_an_autoencoder_has_mu_alone(tmp_path):
     model, pack = network(variational=False), pack_of(3, tmp_path)
-    assert [path.name for path in encoding.write(model, pack, tmp_path, silent)] == ["mu.npy", "images.csv"]
+    assert [path.name for path in encoding.write(model, pack, tmp_path, no_progress)] == ["mu.npy", "images.csv"]
     assert sampling.encode_images(model, normalise(pack.pixels))[1] is None
 
 
 def test_a_disk_without_room_is_said_before_anything_is_encoded(tmp_path, monkeypatch):
     usage = lambda path: SimpleNamespace(free=2 * 3 * 8 * 4 - 1)  # noqa: E731
-    monkeypatch.setattr("vae_simpsons.data.cache.shutil.disk_usage", usage)
+    monkeypatch.setattr("vae_simpsons.files.shutil.disk_usage", usage)
     with pytest.raises(OSError, match="it takes 192 bytes, and 191 bytes are free"):
-        encoding.write(network(), pack_of(3, tmp_path), tmp_path, silent)
+        encoding.write(network(), pack_of(3, tmp_path), tmp_path, no_progress)
     assert not list(tmp_path.iterdir())

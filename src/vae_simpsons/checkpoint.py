@@ -6,8 +6,6 @@ taken. Lightning adds what training needs to go on.
 """
 
 import io
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from torch import Tensor
 from vae_simpsons import exported, torchfile
 from vae_simpsons.configfile import from_flat, parse_tree, parse_yaml, to_tree, to_yaml
 from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.files import replacing, sync_folder
+from vae_simpsons.files import atomic_path, link_or_copy, sync_file, sync_folder
 from vae_simpsons.models import ConvVAE
 from vae_simpsons.settings import Settings
 from vae_simpsons.torchfile import Refusal
@@ -74,10 +72,9 @@ def write(payload: dict[str, Any], path: Path) -> None:
     """
     whole = io.BytesIO()
     torch.save(payload, whole)  # straight to a file, torch would make a RuntimeError of a full disk
-    with replacing(path) as beside, open(beside, "wb") as file:
+    with atomic_path(path) as beside, open(beside, "wb") as file:
         file.write(whole.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     sync_folder(path.parent)
 
 
@@ -87,11 +84,8 @@ def keep(path: Path, copy: Path) -> None:
     Raises:
         OSError: it cannot be written; what was at `copy` is still there.
     """
-    with replacing(copy) as beside:
-        try:
-            os.link(path, beside)
-        except OSError:  # a file system without links
-            shutil.copyfile(path, beside)
+    with atomic_path(copy) as beside:
+        link_or_copy(path, beside)
     sync_folder(copy.parent)
 
 

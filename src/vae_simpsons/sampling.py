@@ -13,7 +13,7 @@ from torch import Tensor
 from vae_simpsons.errors import VAEError
 from vae_simpsons.images import normalise
 from vae_simpsons.models import ConvVAE
-from vae_simpsons.threads import Item, Result, ahead
+from vae_simpsons.threads import Item, Result, map_ahead
 
 _BLOCK_PIXELS = 64 * 64 * 64  # of one decoded block: 64 images of 64x64, which bounds memory at any image size
 _WORKERS = 8  # blocks that are computed at a time, at most
@@ -107,7 +107,7 @@ def _side_by_side(
     """
     cpu = next(network.parameters()).device.type == "cpu"
     workers = min(torch.get_num_threads(), _WORKERS, count) if cpu else 1
-    return ahead(work, blocks, workers, 2 * workers) if count > 1 else map(work, blocks)
+    return map_ahead(work, blocks, workers, 2 * workers) if count > 1 else map(work, blocks)
 
 
 def reconstruct(network: ConvVAE, x: Tensor) -> Tensor:

@@ -18,12 +18,13 @@ from vae_simpsons.settings import Data, Settings
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.module import VAEModule
 
+PATHS = [f"class_{i // 10}/{i % 10}.png" for i in range(100)]
 PIXELS = torch.arange(100, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 2, 2)
 
 
 def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
     """A DataModule of 80 numbered images that train and 20 that validate."""
-    dataset = Dataset(Path(), Pack(Path(), PIXELS, Index()), Split(np.arange(80), np.arange(80, 100)))
+    dataset = Dataset(Path(), Pack(Path(), PIXELS, Index(PATHS)), Split(np.arange(80), np.arange(80, 100)))
     module = ImagesDataModule(dataset, Settings(data=Data(batch_size=4, **data)))
     strategy = SimpleNamespace(root_device=torch.device(device))
     module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world, strategy=strategy)
@@ -31,7 +32,7 @@ def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
 
 
 def numbers(batches) -> list[int]:
-    return [int(i) for batch in batches for i in batch[:, 0, 0, 0]]
+    return [int(i) for batch in batches for i in batch.pixels[:, 0, 0, 0]]
 
 
 def test_each_process_trains_on_its_own_share_and_validates_its_own():
@@ -40,6 +41,12 @@ def test_each_process_trains_on_its_own_share_and_validates_its_own():
     validated = [numbers(module.val_dataloader()) for module in ranks]
     assert sorted(trained[0] + trained[1]) == list(range(80)) and not set(trained[0]) & set(trained[1])
     assert sorted(validated[0] + validated[1]) == list(range(80, 100)) and len(validated[0]) == 10
+
+
+def test_labels_belong_to_their_pixels_in_every_process():
+    for module in (served(rank=rank, world=2) for rank in range(2)):
+        for batch in [*module.train_dataloader(), *module.val_dataloader()]:
+            assert batch.labels.tolist() == [int(i) // 10 for i in batch.pixels[:, 0, 0, 0]]
 
 
 def test_each_epoch_has_its_order_and_the_seed_and_mirroring_are_the_configs():
@@ -54,7 +61,8 @@ def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(
     roomy, full = served(device="meta", gpu_share=0.5), served(device="meta", gpu_share=0.4)
     for module in (roomy, full):
         module.setup("fit")
-    assert roomy.pixels.device.type == "meta" and full.pixels.device.type == "cpu"
+    assert roomy.pixels.device.type == roomy.labels.device.type == "meta"
+    assert full.pixels.device.type == full.labels.device.type == "cpu"
     cuda = served(device="cuda")  # named, never used: there may be none
     assert isinstance(cuda.train_dataloader(), CopiedAhead) and isinstance(cuda.val_dataloader(), CopiedAhead)
     assert not isinstance(served().train_dataloader(), CopiedAhead)
@@ -66,9 +74,9 @@ def recorded(pictures, monkeypatch):
     seen: dict[int, list] = {}
     step = VAEModule.training_step
 
-    def training_step(self, pixels, batch_idx):
-        seen.setdefault(self.current_epoch, []).append((pixels.sum().item(), torch.initial_seed()))
-        return step(self, pixels, batch_idx)
+    def training_step(self, batch, batch_idx):
+        seen.setdefault(self.current_epoch, []).append((batch.pixels.sum().item(), torch.initial_seed()))
+        return step(self, batch, batch_idx)
 
     monkeypatch.setattr(VAEModule, "training_step", training_step)
     arguments = ["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=3", "--out=run"]
@@ -97,9 +105,9 @@ def test_validation_draws_no_noise_that_training_would_have_had(pictures, monkey
     states = []
     step = VAEModule.validation_step
 
-    def validation_step(self, pixels, batch_idx):
+    def validation_step(self, batch, batch_idx):
         states.append(torch.get_rng_state())
-        step(self, pixels, batch_idx)
+        step(self, batch, batch_idx)
         states.append(torch.get_rng_state())
 
     monkeypatch.setattr(VAEModule, "validation_step", validation_step)

@@ -205,7 +205,8 @@ def small_config() -> Settings:
 def fitted(module: VAEModule, folder: Path, **settings) -> tuple[VAEModule, pl.Trainer]:
     """The module after a Trainer with `settings` has trained it on noise, five steps an epoch."""
     noise = torch.randint(0, 256, (30, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    dataset = Dataset(Path(), Pack(Path(), noise, Index()), Split(np.arange(20), np.arange(20, 30)))
+    index = Index([f"{i}.png" for i in range(30)])
+    dataset = Dataset(Path(), Pack(Path(), noise, index), Split(np.arange(20), np.arange(20, 30)))
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=1,

@@ -44,12 +44,12 @@ def killed_after(monkeypatch, steps: int, where: str) -> None:
     for cls in (GraphModule, VAEModule):
         step, method = cls.training_step, getattr(cls, where)
 
-        def training_step(self, pixels, batch_idx, step=step, chunked=cls is GraphModule):
+        def training_step(self, batch, batch_idx, step=step, chunked=cls is GraphModule):
             nonlocal behind
             if where == "training_step" and behind >= steps:
                 raise Killed
-            behind += len(pixels) if chunked else 1
-            return step(self, pixels, batch_idx)
+            behind += len(batch.pixels) if chunked else 1
+            return step(self, batch, batch_idx)
 
         def killed(self, *args, method=method):
             if behind >= steps:
@@ -113,10 +113,10 @@ def test_a_run_killed_after_every_step_ends_as_if_it_had_not_been(undisturbed, p
 def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path, monkeypatch, capsys, signum):
     step = VAEModule.training_step
 
-    def training_step(self, pixels, batch_idx):
+    def training_step(self, batch, batch_idx):
         if self.trainer.global_step == 4:
             os.kill(os.getpid(), signum)
-        return step(self, pixels, batch_idx)
+        return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patched:
         patched.setattr(VAEModule, "training_step", training_step)

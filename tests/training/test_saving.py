@@ -15,6 +15,7 @@ from conftest import TINY, flags
 from vae_simpsons import checkpoint, images
 from vae_simpsons.checkpoint import read
 from vae_simpsons.cli import main
+from vae_simpsons.files import TEMPORARY
 from vae_simpsons.settings import Settings
 from vae_simpsons.training import callbacks
 from vae_simpsons.training.module import VAEModule
@@ -55,7 +56,7 @@ def test_a_save_that_fails_keeps_the_last_and_is_said_once_and_tried_again(
     def error():
         raise OSError(code, "No")
 
-    failing(monkeypatch, checkpoint, "replacing", {3, 5}, error)  # those of epochs 2 and 3: last and best each in 1
+    failing(monkeypatch, checkpoint, "atomic_path", {3, 5}, error)  # those of epochs 2 and 3: last and best each in 1
     kept = []
     end = VAEModule.on_train_epoch_start
 
@@ -72,11 +73,11 @@ def test_a_save_that_fails_keeps_the_last_and_is_said_once_and_tried_again(
     assert said.count(f"vae: cannot write {last}: No. Training goes on and tries again") == 1
     assert said.count(f"vae: {last}: written again.") == 1
     assert kept[1] == kept[2] == 1 and read(last).epochs == 4
-    assert not list((tmp_path / "run").glob(".*.part"))
+    assert not list((tmp_path / "run").glob(f"{TEMPORARY}*"))
 
 
 def test_a_last_save_that_fails_is_an_error(pictures, tmp_path, monkeypatch, capsys):
-    failing(monkeypatch, checkpoint, "replacing", set(range(3, 99)))
+    failing(monkeypatch, checkpoint, "atomic_path", set(range(3, 99)))
     assert train(tmp_path / "run", pictures) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if "collapsed" not in line]
     assert len(said) == 2 and "could not be written at the end: No space left" in said[1] and "--resume" in said[1]
@@ -85,7 +86,7 @@ def test_a_last_save_that_fails_is_an_error(pictures, tmp_path, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("owner", "name", "what"),
-    [(images, "_write_rows", "pictures"), (callbacks, "replacing", "metrics.csv")],
+    [(images, "_write_rows", "pictures"), (callbacks, "atomic_path", "metrics.csv")],
     ids=["pictures", "table"],
 )
 def test_training_goes_on_without_pictures_and_tables(pictures, tmp_path, monkeypatch, capsys, owner, name, what):
@@ -157,7 +158,7 @@ def test_a_second_run_in_a_folder_is_refused_and_leaves_it_alone(pictures, tmp_p
 
 def test_what_a_killed_save_left_is_swept_by_the_next_run(run_folder, tmp_path):
     folder = shutil.copytree(run_folder, tmp_path / "run")
-    halves = [folder / ".last.ckpt.1.part", folder / "pictures" / ".samples_0001.png.1.part"]
+    halves = [folder / f"{TEMPORARY}1-last.ckpt", folder / "pictures" / f"{TEMPORARY}1-samples_0001.png"]
     for half in halves:
         half.write_bytes(b"half")
     with held(RunFolder(folder)):

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from vae_simpsons import images, sampling
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
-from vae_simpsons.files import replacing
-from vae_simpsons.progress import duration
+from vae_simpsons.files import atomic_path
+from vae_simpsons.progress import format_duration
 from vae_simpsons.settings import to_flat
 from vae_simpsons.training.module import VAEModule
 from vae_simpsons.training.runfolder import RunFolder
@@ -142,7 +142,7 @@ class Pictures(pl.Callback):
         if not trainer.is_global_zero:
             return
         recon = images.denormalise(sampling.reconstruct(module.network, images.normalise(self.originals)))
-        self._keep(trainer, "reconstructions", images.above(self.originals, recon, PICTURES_NROW))
+        self._keep(trainer, "reconstructions", images.interleave_rows(self.originals, recon, PICTURES_NROW))
         if module.network.variational:
             drawn = torch.cat(list(sampling.sample(module.network, PICTURES, PICTURES_SEED)))
             self._keep(trainer, "samples", images.denormalise(drawn))
@@ -150,7 +150,7 @@ class Pictures(pl.Callback):
 
     def _keep(self, trainer: pl.Trainer, name: str, pixels: Tensor) -> None:
         path = self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png"
-        picture = images.grid(pixels, PICTURES_NROW)
+        picture = images.make_grid(pixels, PICTURES_NROW)
         self.writer.submit(self._write, path, picture, name, trainer.logger, last_step(trainer))
 
     def _write(self, path: Path, picture: Tensor, name: str, logger: RunLogger, step: int) -> None:
@@ -246,7 +246,7 @@ class EpochProgress(pl.Callback):
         left = (now - self.started) / (epoch - self.first_epoch) * (trainer.max_epochs - epoch)
         said = "  ".join(f"{n} {v:.4g}" for n, v in figures.items() if n.startswith(("train/", "val/")))
         seconds = now - self.epoch_started
-        print(f"epoch {epoch}/{trainer.max_epochs}  {said}  {seconds:.1f} s, {duration(left)} left", flush=True)
+        print(f"epoch {epoch}/{trainer.max_epochs}  {said}  {seconds:.1f} s, {format_duration(left)} left", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, module: VAEModule) -> None:
         """Close the bar."""
@@ -280,7 +280,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch", "step"])
     writer.writeheader()
     writer.writerows(rows)
-    with replacing(path) as beside:
+    with atomic_path(path) as beside:
         beside.write_bytes(text.getvalue().encode())
 
 

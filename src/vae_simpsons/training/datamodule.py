@@ -28,10 +28,12 @@ class ImagesDataModule(pl.LightningDataModule):
         self.chunked = chunked
         self.first_step = first_step
         self.pixels = dataset.pack.pixels
+        self.labels = dataset.labels
 
     def setup(self, stage: str) -> None:
         """Take the images to the device that trains, if it has room."""
         self.pixels = resident(self.dataset.pack.pixels, self.device, self.config.data.gpu_share)
+        self.labels = self.labels.to(self.pixels.device)
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +49,7 @@ class ImagesDataModule(pl.LightningDataModule):
         """The batches of the current epoch, of this process."""
         batches = TrainBatches(
             self.pixels,
+            self.labels,
             self.dataset.train,
             self.config.data.batch_size,
             seed=self.config.seed,
@@ -72,6 +75,7 @@ class ImagesDataModule(pl.LightningDataModule):
         """This process's share of the validation images."""
         batches = EvalBatches(
             self.pixels,
+            self.labels,
             self.dataset.val,
             self.config.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH,
             rank=self.trainer.global_rank,

@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from vae_simpsons.data.batches import Batch
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.module import VAEModule
@@ -119,8 +120,9 @@ class GraphModule(VAEModule):
         self.capture = capture
         self.replay: Callable[[], None] | None = None
 
-    def training_step(self, chunk: Tensor, batch_idx: int) -> None:
-        """Train on uint8 pixels (k, B, C, H, W), a step for each of the k batches."""
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Train on a chunk of k batches, a step for each."""
+        chunk = batch.pixels  # uint8 (k, B, C, H, W)
         if self.replay is None:
             self.prepare(chunk[0])
         for pixels in chunk:

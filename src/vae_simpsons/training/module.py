@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import checkpoint, objective
+from vae_simpsons.data.batches import Batch
 from vae_simpsons.errors import VAEError
 from vae_simpsons.images import normalise
 from vae_simpsons.settings import Settings
@@ -78,10 +79,10 @@ class VAEModule(pl.LightningModule):
             self.interrupted = None
         self.log("lr", self.optimizers().param_groups[0]["lr"], on_step=False, on_epoch=True, logger=False)
 
-    def training_step(self, pixels: Tensor, batch_idx: int) -> Tensor:
-        """The loss of uint8 pixels (B, C, H, W)."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
         self.guard.before_step()
-        loss, figures = self.terms_of(pixels)
+        loss, figures = self.terms_of(batch.pixels)
         self.add(figures)
         self.last_loss = figures[0]
         self.after_steps(self.last_loss, 1)
@@ -123,9 +124,9 @@ class VAEModule(pl.LightningModule):
         self.variances = torch.zeros(2, device=self.device)
         self.noise = torch.Generator(self.device).manual_seed(self.config.seed + self.global_rank)
 
-    def validation_step(self, pixels: Tensor, batch_idx: int) -> None:
-        """Add uint8 pixels (B, C, H, W) to the validation's sums, through one z drawn for each image."""
-        x = normalise(pixels)
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the validation's sums, through one z drawn for each image."""
+        x = normalise(batch.pixels)
         recon, mu, log_var = self.network(x, self.noise)
         self.sums.add(objective.mean_squared_error(recon, x), mu, log_var)
         self.variances += torch.stack([recon.float().var(0).mean(), x.var(0).mean()]) * len(x)

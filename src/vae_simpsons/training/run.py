@@ -12,12 +12,12 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons import checkpoint, sampling
-from vae_simpsons.data.cache import in_bytes
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.errors import Interrupted, VAEError, one_line
+from vae_simpsons.errors import Interrupted, VAEError, one_line, renamed
+from vae_simpsons.files import format_bytes
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.objective import implied_sigma
-from vae_simpsons.progress import bar, duration, silent
+from vae_simpsons.progress import format_duration, no_progress, progress_bar
 from vae_simpsons.settings import TOONS, Settings, to_flat
 from vae_simpsons.training.callbacks import (
     FIGURES,
@@ -64,7 +64,9 @@ def train(config: Settings, folder: RunFolder, command: Sequence[str], resume: c
     use_precision(config, engine)
     show = print if trainer.is_global_zero else _nothing
     manifest = RunFolder(resume.path.parent).split if resume else None
-    dataset = load_dataset(config, trainer.world_size, bar if trainer.is_global_zero else silent, manifest)
+    progress = progress_bar if trainer.is_global_zero else no_progress
+    with renamed(manifest="--resume"):
+        dataset = load_dataset(config, trainer.world_size, progress, manifest)
     pl.seed_everything(config.seed, verbose=False)
     module = build_module(config, engine).to(memory_format=torch.channels_last)
     trainer.callbacks[:0] = [Pictures(folder, dataset, writer, attempt)]
@@ -244,7 +246,7 @@ def announcement(
         "images": f"{len(dataset.pack.index.paths):,} in {dataset.source}{drawn}",
         "unreadable": dataset.pack.index.left_out(),
         "split": split_line(config, dataset),
-        "packed": f"{dataset.pack.folder} ({in_bytes(dataset.pack.pixels.nbytes)})",
+        "packed": f"{dataset.pack.folder} ({format_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint(config, device),
         "model": f"{kind}, {shape} -> {config.model.latent_dim} -> {shape}, {parameters:,} parameters",
         "noise": noise_line(config, module) if config.model.variational else None,
@@ -285,7 +287,7 @@ def summary(folder: RunFolder, rows: Sequence[dict[str, str]], seconds: float, v
     last = rows[-1]
     best = min(rows, key=lambda row: _or_infinity(float(row["val/loss"])))
     figures = [name for name in FIGURES if name in last]
-    lines = [f"\n{duration(seconds)}, {len(rows)} epochs in all", ""]
+    lines = [f"\n{format_duration(seconds)}, {len(rows)} epochs in all", ""]
     lines.append(f"{'':18}{'epoch ' + last['epoch']:>14}{'best: epoch ' + best['epoch']:>18}")
     lines += [f"{name:18}{float(last[name]):>14.5g}{float(best[name]):>18.5g}" for name in figures]
     made = {

@@ -21,7 +21,7 @@ from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
-from vae_simpsons.files import replacing, sweep
+from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
@@ -109,8 +109,8 @@ def held(folder: RunFolder) -> Iterator[None]:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.path / ".lock")
         lock.acquire(blocking=False)
-        sweep(folder.path)
-        sweep(folder.pictures)
+        remove_temporary(folder.path)
+        remove_temporary(folder.pictures)
     except Timeout:
         raise VAEError(
             f"out: another run trains in {folder.path}. Wait for its end, stop it, or give another folder."
@@ -187,16 +187,16 @@ def create(
     """
     try:
         folder.pictures.mkdir(parents=True, exist_ok=True)
-        with replacing(folder.config) as beside:
+        with atomic_path(folder.config) as beside:
             beside.write_text(to_yaml(config), encoding="utf-8")
         if not folder.split.exists():
-            with replacing(folder.split) as beside:
-                write_manifest(beside, dataset.pack.index, dataset.sides)
+            with atomic_path(folder.split) as beside:
+                write_manifest(beside, dataset.pack.index, dataset.split)
         now = environment(command, device, processes)
         if folder.environment.exists():
             first = json.loads(folder.environment.read_text(encoding="utf-8"))
             now = first | {"resumed": [*first.get("resumed", []), now]}
-        with replacing(folder.environment) as beside:
+        with atomic_path(folder.environment) as beside:
             beside.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     except OSError as e:
         raise cannot_write("out", folder.path, e) from None
