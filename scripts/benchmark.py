@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from vae_simpsons.data.folder import find_files
-from vae_simpsons.data.toons import draw, toon
+from vae_simpsons.data.toons import draw_toon, make_toon
 from vae_simpsons.objective import vae_loss
 from vae_simpsons.settings import Settings
 
@@ -188,7 +188,7 @@ def flops_an_image() -> float:
 def draw_jpegs(folder: Path, count: int) -> None:
     """Toons of 256x256 as JPEG files."""
     for i in range(count):
-        draw(toon(0, i), 256).save(folder / f"{i:05d}.jpg", quality=90)
+        draw_toon(make_toon(0, i), 256).save(folder / f"{i:05d}.jpg", quality=90)
 
 
 def compare(folder: Path, options: argparse.Namespace, extra: list[str]) -> dict:

@@ -13,20 +13,20 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vae_simpsons.data.batches import TrainBatches
-from vae_simpsons.data.cache import in_bytes
-from vae_simpsons.data.pack import _open, _write_header
+from vae_simpsons.data.pack import read_pack
+from vae_simpsons.files import format_bytes, npy_writer
 from vae_simpsons.settings import Data
 
 
 def make_pack(folder: Path, count: int, size: int) -> None:
     """Random pixels, written block by block."""
     rng = np.random.default_rng(0)
-    with open(folder / "pixels.npy", "wb") as file:
-        _write_header(file, (count, 3, size, size))
+    with npy_writer(folder / "pixels.npy", (count, 3, size, size), np.uint8) as append:
         for start in range(0, count, 1000):
-            file.write(rng.integers(0, 256, (min(1000, count - start), 3, size, size), dtype=np.uint8))
+            append(rng.integers(0, 256, (min(1000, count - start), 3, size, size), dtype=np.uint8))
     facts = [[f"{i:064x}", size, size, "PNG", "RGB"] for i in range(count)]
     paths = [f"class_{i % 20:02d}/picture_{i:07d}.png" for i in range(count)]
     columns = {"paths": paths, "facts": facts, "groups": list(range(count)), "unreadable": []}
@@ -53,19 +53,20 @@ def main() -> None:
         make_pack(Path(place), options.images, options.size)
         resource.setrlimit(resource.RLIMIT_DATA, (int(options.limit_gb * 1e9),) * 2)
         before, began = status("RssAnon"), time.perf_counter()
-        pack = _open(Path(place), Data(image_size=options.size))
+        pack = read_pack(Path(place), Data(image_size=options.size))
         assert pack is not None
         opened = time.perf_counter() - began
         peak, began = 0, time.perf_counter()
-        batches = TrainBatches(pack.pixels, np.arange(options.images), options.batch_size, seed=0, epoch=0)
+        labels = torch.from_numpy(pack.index.labels)
+        batches = TrainBatches(pack.pixels, labels, np.arange(options.images), options.batch_size, seed=0, epoch=0)
         for i, _ in enumerate(batches):
             if i % 100 == 0:
                 peak = max(peak, status("RssAnon"))
         seconds = time.perf_counter() - began
-        print(f"pack of {options.images:,} images of {options.size}x{options.size}: {in_bytes(pack.pixels.nbytes)}")
+        print(f"pack of {options.images:,} images of {options.size}x{options.size}: {format_bytes(pack.pixels.nbytes)}")
         print(f"opened in {opened:.2f} s; an epoch of batches of {options.batch_size} in {seconds:.1f} s")
-        print(f"allocated: {in_bytes(before)} by Python, torch and numpy before, {in_bytes(peak)} at most")
-        print(f"mapped, of which the system keeps what it likes: {in_bytes(status('RssFile'))}")
+        print(f"allocated: {format_bytes(before)} by Python, torch and numpy before, {format_bytes(peak)} at most")
+        print(f"mapped, of which the system keeps what it likes: {format_bytes(status('RssFile'))}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 
 from vae_simpsons.data import decode as decoding
 from vae_simpsons.data.folder import File, find_files
-from vae_simpsons.data.pack import write
-from vae_simpsons.progress import silent
+from vae_simpsons.data.pack import write_pack
+from vae_simpsons.progress import no_progress
 from vae_simpsons.settings import Data
 
 
@@ -38,7 +38,7 @@ def pack(folder: Path, files: list[File], data: Data) -> float:
     """Seconds, the near-duplicates and the writing to disk included."""
     with tempfile.TemporaryDirectory() as place:
         began = time.perf_counter()
-        write(folder, files, data, Path(place), silent)
+        write_pack(folder, files, data, Path(place), no_progress)
         return time.perf_counter() - began
 
 
@@ -47,12 +47,12 @@ def scaled_error(folder: Path, files: list[File], size: int) -> list[float]:
     data, errors = Data(image_size=size), []
     for file in files:
         with Image.open(folder / file.path) as image:
-            if image.format != "JPEG" or decoding.reduction(*image.size, data) == 1:
+            if image.format != "JPEG" or decoding.jpeg_reduction(*image.size, data) == 1:
                 continue
             full = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
             box = decoding.crop_box(*image.size, data)
-        scaled = decoding.decode(folder / file.path, data).pixels
-        errors.append(float((scaled.double() - decoding.resize(full, box, size)).square().mean().sqrt()))
+        scaled = decoding.decode_image(folder / file.path, data).pixels
+        errors.append(float((scaled.double() - decoding.crop_and_resize(full, box, size)).square().mean().sqrt()))
     return errors
 
 

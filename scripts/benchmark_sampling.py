@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import VAE, checkpoint, cli, sampling
-from vae_simpsons.data.toons import write
+from vae_simpsons.data.toons import write_toons
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models import ConvVAE
 from vae_simpsons.settings import Settings
@@ -90,7 +90,7 @@ def main() -> None:
         place = Path(folder)
         ckpt = options.ckpt or fresh_checkpoint(place / "fresh.ckpt")
         network = VAE.load(ckpt).network
-        write(place / "toons", count, 0, network.shape[-1])
+        write_toons(place / "toons", count, 0, network.shape[-1])
         measured = commands(ckpt, place / "toons", count, place)
         run(measured["vae encode"][1]())  # packs
         x = torch.rand(sampling.block_size(network.shape[-1]), *network.shape) * 2 - 1

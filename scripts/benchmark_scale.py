@@ -63,7 +63,8 @@ def measure(row: dict[str, int], device: str, precision: str, folder: Path) -> d
     config, processes = from_flat(settings), row["processes"]
     shape = (row["images"], 3, row["image_size"], row["image_size"])
     pixels = torch.from_numpy(np.memmap(folder / "pixels", np.uint8, "r", shape=shape))
-    dataset = Dataset(folder, Pack(folder, pixels, Index()), Split(np.arange(row["images"]), np.arange(0)))
+    index = Index([f"{i}.png" for i in range(len(pixels))])
+    dataset = Dataset(folder, Pack(folder, pixels, index), Split(np.arange(row["images"]), np.arange(0)))
     steps = max(LEAST_STEPS, IMAGES_TIMED // row["batch_size"] * (16 if device == "cuda" else 1))
     clock = Clock()
     trainer = pl.Trainer(

@@ -16,7 +16,7 @@ from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.images import normalise
-from vae_simpsons.progress import bar
+from vae_simpsons.progress import progress_bar
 
 
 def errors(model: VAE, pixels: torch.Tensor, indices: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def main() -> None:
     run = parser.parse_args().run
     config = from_flat(read_yaml(run / "config.yaml"))
     model = VAE.load(run / "last.ckpt")
-    dataset = load_dataset(config, 1, bar, run / "split.csv" if (run / "split.csv").exists() else None)
+    dataset = load_dataset(config, 1, progress_bar, run / "split.csv" if (run / "split.csv").exists() else None)
     index = dataset.pack.index
     group = np.array(index.groups)
     trained = np.bincount(group[dataset.train], minlength=len(group))

@@ -13,8 +13,8 @@ import torch
 from vae_simpsons import VAE, VAEError
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import load_dataset
-from vae_simpsons.images import above, denormalise, grid, normalise, write_png
-from vae_simpsons.progress import bar
+from vae_simpsons.images import denormalise, interleave_rows, make_grid, normalise, write_png
+from vae_simpsons.progress import progress_bar
 from vae_simpsons.settings import TOONS
 
 COLUMNS, ROWS, GAP = 6, 6, 16  # of each half; GAP in pixels
@@ -29,12 +29,12 @@ def picture(run: Path) -> torch.Tensor:
     model = VAE.load(run / "last.ckpt")
     if model.config.data.path != TOONS:
         raise VAEError(f"RUN: {run} was trained on {model.config.data.path}. Give a run on toons.")
-    dataset = load_dataset(model.config, 1, bar)
+    dataset = load_dataset(model.config, 1, progress_bar)
     shown = dataset.val[np.linspace(0, len(dataset.val) - 1, COLUMNS * ROWS // 2).round().astype(int)]
     originals = take(dataset.pack.pixels, shown)
     recon = denormalise(model.reconstruct(normalise(originals)))
-    left = grid(above(originals, recon, COLUMNS), COLUMNS)
-    right = grid(denormalise(model.sample(COLUMNS * ROWS)), COLUMNS)
+    left = make_grid(interleave_rows(originals, recon, COLUMNS), COLUMNS)
+    right = make_grid(denormalise(model.sample(COLUMNS * ROWS)), COLUMNS)
     return torch.cat([left, left.new_full((3, left.shape[1], GAP), 255), right], dim=2)
 
 

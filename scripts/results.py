@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from vae_simpsons.configfile import from_flat, read_yaml
-from vae_simpsons.progress import duration
+from vae_simpsons.progress import format_duration
 from vae_simpsons.training.callbacks import read_table
 from vae_simpsons.training.runfolder import RunFolder
 
@@ -30,7 +30,7 @@ def row(folder: RunFolder) -> dict[str, str]:
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",
         "val ELBO (nats)": f"{float(last['val/elbo']):.1f}" if "val/elbo" in last else "-",
         "residual sigma": f"{float(last['sigma/residual']):.3f}",
-        "time": duration(sum(float(r["time_s"]) for r in table)),
+        "time": format_duration(sum(float(r["time_s"]) for r in table)),
         "on": f"{environment['device']}, torch {versions['torch']}, {(environment['commit'] or 'no commit')[:8]}",
     }
 

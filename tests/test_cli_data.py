@@ -57,7 +57,7 @@ def test_check_for_machines(tmp_path, capsys):
     assert found["copies"] == [["class_0/pic_0000.png", "class_1/copy.png"]]
     assert any({"class_0/again.jpg", "class_0/pic_0004.png"} <= set(group) for group in found["near_duplicates"])
     assert found["train"] + found["validate"] == 43 and found["pack_bytes"] == 43 * 3 * 64 * 64
-    assert found["problem"] == "32 training images are fewer than data.batch_size 64"
+    assert found["problem"].startswith("data.batch_size: 64 is more than the 32 training images (43 found")
 
 
 def test_check_says_why_training_would_not_start_and_status_1_when_nothing_is_usable(tmp_path, capsys):
@@ -66,7 +66,7 @@ def test_check_says_why_training_would_not_start_and_status_1_when_nothing_is_us
     for i in range(5):
         (folder / f"{i}.jpg").write_text("hello")
     assert main(["data", "check", str(folder)]) == 1
-    assert "would not start: more than 10% of the images are unreadable" in capsys.readouterr().out
+    assert "would not start: data.path: 5 of 5 images are unreadable, the first '0.jpg'" in capsys.readouterr().out
     Image.new("L", (8, 8)).save(folder / "5.png")
     assert main(["data", "check", str(folder)]) == 0
 

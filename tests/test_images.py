@@ -47,7 +47,7 @@ def test_a_grid_shows_each_image_in_its_place_however_they_arrive(tmp_path, coun
 def test_grid_and_write_grid_draw_the_same(tmp_path):
     pixels = torch.randint(0, 256, (7, 3, 5, 5), dtype=torch.uint8)
     images.write_grid("--out", tmp_path / "a.png", [pixels], 7, 3)
-    images.write_png(tmp_path / "b.png", images.grid(pixels, 3))
+    images.write_png(tmp_path / "b.png", images.make_grid(pixels, 3))
     assert (tmp_path / "a.png").read_bytes() != b""
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
 
@@ -62,7 +62,7 @@ def test_pixels_that_differ_by_anything_from_their_neighbours_are_kept(tmp_path,
 
 def test_originals_stand_above_their_reconstructions():
     top, bottom = coloured(3), coloured(3) + 100
-    picture = images.above(top, bottom, nrow=2)
+    picture = images.interleave_rows(top, bottom, nrow=2)
     assert [int(i[0, 0, 0]) for i in picture] == [0, 1, 100, 101, 2, 255, 102, 255]
 
 

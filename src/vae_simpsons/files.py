@@ -1,37 +1,130 @@
-"""How a file comes to be whole or not at all."""
+"""Files and folders that appear complete or not at all, free space, streamed .npy files and CSV tables."""
 
+import csv
+import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, BinaryIO
 
-UNFINISHED = ".part"  # how the name of a file ends that is being written
+import numpy as np
+from numpy.typing import DTypeLike
+
+from vae_simpsons.errors import VAEError, cannot_write
+
+TEMPORARY = ".vae-temporary-"  # how the names of temporary files and folders begin
+ABANDONED_S = 3600  # a temporary folder without a change for this long was left by a process that was killed
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from file systems that do not implement fsync
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place in one step when the block ends without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder, which replaces `path` when the block ends without an error.
 
     Raises:
-        OSError: it cannot be written; what was at `path` is still there.
+        OSError: it cannot be written; `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    temporary = _temporary_path(path)
     try:
-        yield beside
-        os.replace(beside, path)
+        yield temporary
+        os.replace(temporary, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the system put the names in `folder` on the disk, so that a power cut does not undo a renaming.
+@contextmanager
+def publish_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder, which becomes `folder` when the block ends without an error.
+
+    A killed process leaves nothing at `folder`. If two processes fill it at once, the first result is kept.
 
     Raises:
-        OSError: the disk is gone.
+        OSError: it cannot be written.
     """
-    if os.name == "nt":  # which cannot
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_temporary(folder.parent, unchanged_for_s=ABANDONED_S)
+    temporary = _temporary_path(folder)
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def output_folder(name: str, folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder, which becomes the output `folder` of a command, new or empty until then.
+
+    Args:
+        name: what the user calls `folder`, for errors.
+
+    Raises:
+        VAEError: `folder` is a file, is not empty, or cannot be written.
+    """
+    try:
+        if folder.exists():
+            if not folder.is_dir():
+                raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
+            if any(folder.iterdir()):
+                raise VAEError(
+                    f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder."
+                )
+            folder.rmdir()
+        with publish_folder(folder) as temporary:
+            yield temporary
+    except OSError as e:
+        raise cannot_write(name, folder, e) from None
+
+
+def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:
+    """Removes the temporary files and folders that killed processes left in `folder`.
+
+    Args:
+        unchanged_for_s: leave those that have changed more recently; 0 only where no other process writes.
+    """
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):  # another process may be removing it too
+            last_change_s = max(p.stat().st_mtime for p in (path, *path.glob("*"), *path.glob("*/*")))
+            if unchanged_for_s and time.time() - last_change_s < unchanged_for_s:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def sync_file(file: IO) -> None:
+    """Writes what was written to `file` through to the disk.
+
+    Raises:
+        OSError: the disk is full or failing.
+    """
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as e:
+        if e.errno not in NO_SYNC:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Writes the names in `folder` through to the disk, so that a power cut does not undo a rename.
+
+    Raises:
+        OSError: the disk is failing.
+    """
+    if os.name == "nt":  # cannot open folders
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -40,7 +133,83 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished in `folder`, to which nobody else may be writing."""
-    for left in folder.glob(f".*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target`, which must not exist, a hard link to `source`, or a copy on a file system without links.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def check_free_space(folder: Path, needed_bytes: int) -> None:
+    """Refuses to start writing what will not fit into `folder`, which need not exist yet.
+
+    Raises:
+        OSError: the disk has less free space.
+    """
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise OSError(f"it takes {format_bytes(needed_bytes)}, and {format_bytes(free_bytes)} are free")
+
+
+def format_bytes(count: float) -> str:
+    """Returns a number of bytes in words: 186 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+@contextmanager
+def npy_writer(path: Path, shape: Sequence[int], dtype: DTypeLike) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields a function that appends rows to a .npy file; at the end the file is synced.
+
+    Nothing is mapped into memory: on a disk that fills up, writing to a map ends the process with a signal.
+
+    Args:
+        shape: of the array. If fewer rows are appended, the file says how many there are.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    rows = 0
+
+    def append(block: np.ndarray) -> None:
+        nonlocal rows
+        file.write(np.ascontiguousarray(block, dtype))
+        rows += len(block)
+
+    with open(path, "wb") as file:
+        _write_npy_header(file, shape, dtype)
+        yield append
+        if rows != shape[0]:
+            file.seek(0)
+            _write_npy_header(file, (rows, *shape[1:]), dtype)  # as long as the first: numpy leaves space in it
+        sync_file(file)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Writes a table as CSV in UTF-8; file names that are no valid Unicode keep their bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+
+
+def _write_npy_header(file: BinaryIO, shape: Sequence[int], dtype: DTypeLike) -> None:
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": tuple(shape)})

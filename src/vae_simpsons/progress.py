@@ -1,41 +1,40 @@
-"""How work goes, for people: bars on a terminal, warnings, durations in words."""
+"""Progress bars, warnings, and durations in words."""
 
 import sys
 from collections.abc import Callable
 
 from tqdm import tqdm
 
-# A display is asked for with what is being done and how many there are to do (0: nobody knows), and returns what is
-# called with the number done.
+# Called with a title and a total (0: unknown); returns a function that is called with the number done.
 Progress = Callable[[str, int], Callable[[int], None]]
 
 
-def bar(title: str, total: int) -> Callable[[int], None]:
-    """A bar with the time left, gone when all is done; silent off a terminal."""
-    shown = tqdm(
+def progress_bar(title: str, total: int) -> Callable[[int], None]:
+    """A `Progress` that shows a bar with the time left on a terminal, until all is done; elsewhere it shows nothing."""
+    bar = tqdm(
         total=total or None, desc=title, unit="", dynamic_ncols=True, disable=not sys.stderr.isatty(), leave=False
     )
 
-    def done(count: int) -> None:
-        shown.update(count - shown.n)
-        if count >= total > 0:
-            shown.close()
+    def show(done: int) -> None:
+        bar.update(done - bar.n)
+        if done >= total > 0:
+            bar.close()
 
-    return done
+    return show
 
 
-def silent(title: str, total: int) -> Callable[[int], None]:
-    """Nothing: another process speaks."""
-    return lambda count: None
+def no_progress(title: str, total: int) -> Callable[[int], None]:
+    """A `Progress` that shows nothing, as in every process but the first."""
+    return lambda done: None
 
 
 def warn(text: str) -> None:
-    """Say `text` on stderr, as the command line says its errors, and go on."""
+    """Prints a warning on stderr, as the command line prints errors."""
     print(f"vae: {text}", file=sys.stderr, flush=True)
 
 
-def duration(seconds: float) -> str:
-    """`seconds` for people: 45 s, 3 min 20 s, 2 h 5 min."""
+def format_duration(seconds: float) -> str:
+    """Returns `seconds` in words: 45 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from vae_simpsons.data.decode import crop_box, decode, decode_block, reduction, resize
+from vae_simpsons.data.decode import crop_and_resize, crop_box, decode_block, decode_image, jpeg_reduction
 from vae_simpsons.data.folder import File, find_files
 from vae_simpsons.settings import Data
 
@@ -50,7 +50,7 @@ def reason(path, data=None):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_image_becomes_pixels_of_the_size_asked_for(tmp_path, channels):
     Image.new("RGB", (30, 50), (10, 10, 10)).save(tmp_path / "a.png")
-    pixels, facts = decode(tmp_path / "a.png", view(16, channels))
+    pixels, facts = decode_image(tmp_path / "a.png", view(16, channels))
     assert pixels.shape == (channels, 16, 16) and (pixels == 10).all()
     assert (facts.width, facts.height, facts.format, facts.mode) == (30, 50, "PNG", "RGB")
 
@@ -63,21 +63,21 @@ FORMATS = [("jpg", {"quality": 95}), ("png", {}), ("webp", {"lossless": True}), 
 def test_every_format_gives_what_pillow_gives(tmp_path, ending, options, size):
     scene(96, 80).save(tmp_path / f"a.{ending}", **options)
     expected = reference(Image.open(tmp_path / f"a.{ending}"), size)
-    assert rmse(decode(tmp_path / f"a.{ending}", view(size)).pixels, expected) < 1.5
+    assert rmse(decode_image(tmp_path / f"a.{ending}", view(size)).pixels, expected) < 1.5
 
 
 def test_the_centre_is_kept_and_nothing_is_squashed(tmp_path):
     wide = Image.new("RGB", (90, 30), "black")
     wide.paste("white", (30, 0, 60, 30))
     wide.save(tmp_path / "wide.png")
-    assert (decode(tmp_path / "wide.png", view(30)).pixels == 255).all()
+    assert (decode_image(tmp_path / "wide.png", view(30)).pixels == 255).all()
 
 
 def test_without_a_crop_all_of_it_is_squeezed(tmp_path):
     wide = Image.new("L", (90, 30), "black")
     wide.paste("white", (45, 0, 90, 30))
     wide.save(tmp_path / "wide.png")
-    pixels = decode(tmp_path / "wide.png", view(30, 1, crop="none")).pixels[0]
+    pixels = decode_image(tmp_path / "wide.png", view(30, 1, crop="none")).pixels[0]
     assert (pixels[:, :13] == 0).all() and (pixels[:, 17:] == 255).all()
 
 
@@ -85,14 +85,14 @@ def test_resize_sets_the_short_side_that_the_crop_is_cut_from(tmp_path):
     framed = Image.new("L", (80, 40), "black")
     framed.paste("white", (30, 10, 50, 30))  # the middle half
     framed.save(tmp_path / "a.png")
-    assert (decode(tmp_path / "a.png", view(16, 1, resize=32)).pixels == 255).all()
-    assert (decode(tmp_path / "a.png", view(16, 1)).pixels == 0).any()
+    assert (decode_image(tmp_path / "a.png", view(16, 1, resize=32)).pixels == 255).all()
+    assert (decode_image(tmp_path / "a.png", view(16, 1)).pixels == 0).any()
 
 
 def test_shrinking_is_antialiased(tmp_path):
     fine = np.indices((128, 128)).sum(0) % 2 * 255
     Image.fromarray(fine.astype(np.uint8)).save(tmp_path / "board.png")
-    assert abs(decode(tmp_path / "board.png", view(16, 1)).pixels.int() - 127).max() <= 4
+    assert abs(decode_image(tmp_path / "board.png", view(16, 1)).pixels.int() - 127).max() <= 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -103,7 +103,7 @@ def test_the_camera_may_be_held_in_any_way(tmp_path, orientation, ending):
     options = {} if ending == "tiff" else {"quality": 100}
     scene(64, 48).save(tmp_path / f"a.{ending}", exif=exif, **options)
     upright = ImageOps.exif_transpose(Image.open(tmp_path / f"a.{ending}"))
-    assert rmse(decode(tmp_path / f"a.{ending}", view(16)).pixels, reference(upright, 16)) < 2
+    assert rmse(decode_image(tmp_path / f"a.{ending}", view(16)).pixels, reference(upright, 16)) < 2
 
 
 def save(path, image, **options):
@@ -115,35 +115,38 @@ def test_transparency_is_over_white(tmp_path):
     clear = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
     clear.paste((0, 0, 255, 255), (0, 0, 20, 10))
     for path in (save(tmp_path / "a.png", clear), save(tmp_path / "a.webp", clear, lossless=True)):
-        pixels = decode(path, view(20)).pixels
+        pixels = decode_image(path, view(20)).pixels
         assert (pixels[:, 12:] == 255).all() and pixels[:, 2, 2].tolist() == [0, 0, 255]
     faint = save(tmp_path / "la.png", Image.new("LA", (8, 8), (0, 128)))
-    assert abs(int(decode(faint, view(8, 1)).pixels[0, 0, 0]) - 127) <= 1
+    assert abs(int(decode_image(faint, view(8, 1)).pixels[0, 0, 0]) - 127) <= 1
     palette = Image.new("P", (8, 8), 0)
     palette.putpalette([255, 0, 0, 0, 255, 0])
-    assert (decode(save(tmp_path / "p.png", palette, transparency=0), view(8)).pixels == 255).all()
+    assert (decode_image(save(tmp_path / "p.png", palette, transparency=0), view(8)).pixels == 255).all()
 
 
 def test_palettes_greys_cmyk_bits_and_floats(tmp_path):
     grey = Image.new("L", (8, 8), 100)
-    assert (decode(save(tmp_path / "l.jpg", grey, quality=100), view(8, 3)).pixels == 100).all()
+    assert (decode_image(save(tmp_path / "l.jpg", grey, quality=100), view(8, 3)).pixels == 100).all()
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([255, 0, 0, 0, 200, 0])
-    assert decode(save(tmp_path / "p.gif", palette), view(8)).pixels[:, 0, 0].tolist() == [0, 200, 0]
-    assert decode(save(tmp_path / "c.jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 0))), view(8)).pixels.min() > 250
-    assert decode(save(tmp_path / "c.tif", Image.new("CMYK", (8, 8), (0, 255, 255, 0))), view(8)).pixels[0].min() > 200
-    assert (decode(save(tmp_path / "one.png", Image.new("1", (8, 8), 1)), view(8)).pixels == 255).all()
+    assert decode_image(save(tmp_path / "p.gif", palette), view(8)).pixels[:, 0, 0].tolist() == [0, 200, 0]
+    assert decode_image(save(tmp_path / "c.jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 0))), view(8)).pixels.min() > 250
+    assert (
+        decode_image(save(tmp_path / "c.tif", Image.new("CMYK", (8, 8), (0, 255, 255, 0))), view(8)).pixels[0].min()
+        > 200
+    )
+    assert (decode_image(save(tmp_path / "one.png", Image.new("1", (8, 8), 1)), view(8)).pixels == 255).all()
     deep = Image.fromarray(np.full((8, 8), 200 * 257, dtype=np.uint16))
-    assert (decode(save(tmp_path / "deep.png", deep), view(8, 1)).pixels == 200).all()
+    assert (decode_image(save(tmp_path / "deep.png", deep), view(8, 1)).pixels == 200).all()
     real = Image.fromarray(np.full((8, 8), 77.4, dtype=np.float32))
-    assert (decode(save(tmp_path / "real.tif", real), view(8, 1)).pixels == 77).all()
+    assert (decode_image(save(tmp_path / "real.tif", real), view(8, 1)).pixels == 77).all()
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "tiff"])
 def test_of_an_animation_the_first_frame(tmp_path, ending):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     path = save(tmp_path / f"a.{ending}", frames[0], save_all=True, append_images=frames[1:])
-    red, green, blue = decode(path, view(8)).pixels[:, 4, 4].tolist()
+    red, green, blue = decode_image(path, view(8)).pixels[:, 4, 4].tolist()
     assert red > 240 and green < 15 and blue < 15
 
 
@@ -316,14 +319,14 @@ def test_a_scaled_decode_is_within_two_grey_levels_of_the_full_one(tmp_path, siz
     options = {"exif": exif} if turned else {}
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90, **options)
     image = Image.open(tmp_path / "a.jpg")
-    assert reduction(*image.size, view(size)) > 1
+    assert jpeg_reduction(*image.size, view(size)) > 1
     full = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    full = resize(full, crop_box(*image.size, view(size)), size)
-    scaled = decode(tmp_path / "a.jpg", view(size)).pixels
+    full = crop_and_resize(full, crop_box(*image.size, view(size)), size)
+    scaled = decode_image(tmp_path / "a.jpg", view(size)).pixels
     assert 0 < rmse(scaled.flip(1, 2) if turned else scaled, full) < 2
 
 
 def test_what_is_not_large_is_decoded_in_full():
     sizes = [(383, 500), (384, 500), (768, 768), (1535, 9999), (1536, 1536), (9999, 9999)]
-    assert [reduction(*size, view(64)) for size in sizes] == [1, 2, 4, 4, 8, 8]
-    assert reduction(600, 600, view(64, resize=128)) == 1
+    assert [jpeg_reduction(*size, view(64)) for size in sizes] == [1, 2, 4, 4, 8, 8]
+    assert jpeg_reduction(600, 600, view(64, resize=128)) == 1

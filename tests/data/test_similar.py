@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from vae_simpsons.data.similar import BLOCK, Fingerprints, fingerprints, groups
-from vae_simpsons.data.toons import draw, toon
+from vae_simpsons.data.similar import BLOCK, Fingerprints, compute_fingerprints, group_near_duplicates
+from vae_simpsons.data.toons import draw_toon, make_toon
 
 
 def pixels_of(*pictures: Image.Image) -> torch.Tensor:
@@ -12,7 +12,7 @@ def pixels_of(*pictures: Image.Image) -> torch.Tensor:
 
 
 def grouped(*pictures) -> list[int]:
-    return groups(fingerprints(pixels_of(*pictures))).tolist()
+    return group_near_duplicates(compute_fingerprints(pixels_of(*pictures))).tolist()
 
 
 def saved_again(picture, tmp_path, quality):
@@ -22,7 +22,7 @@ def saved_again(picture, tmp_path, quality):
 
 @pytest.mark.parametrize("size", [16, 48, 64, 128])
 def test_copies_saved_anew_are_found_and_others_are_not(tmp_path, size):
-    one, other = draw(toon(0, 3), size), draw(toon(0, 14), size)
+    one, other = draw_toon(make_toon(0, 3), size), draw_toon(make_toon(0, 14), size)
     brighter = ImageEnhance.Brightness(one).enhance(1.05)
     shifted = Image.fromarray(np.roll(np.array(one), 1, axis=1))
     found = grouped(one, other, saved_again(one, tmp_path, 60), brighter, shifted if size > 16 else one)
@@ -30,7 +30,7 @@ def test_copies_saved_anew_are_found_and_others_are_not(tmp_path, size):
 
 
 def test_the_same_shapes_in_other_colours_are_others():
-    one = draw(toon(0, 3), 64)
+    one = draw_toon(make_toon(0, 3), 64)
     red, green, blue = one.split()
     assert grouped(one, Image.merge("RGB", (blue, red, green)), one) == [0, 1, 0]
 
@@ -40,14 +40,14 @@ def test_plain_pictures_are_told_apart_by_their_colour():
 
 
 def test_grey_images_too():
-    x = pixels_of(draw(toon(0, 3), 64), draw(toon(0, 14), 64))[:, :1]
-    assert groups(fingerprints(torch.cat([x, x]))).tolist() == [0, 1, 0, 1]
+    x = pixels_of(draw_toon(make_toon(0, 3), 64), draw_toon(make_toon(0, 14), 64))[:, :1]
+    assert group_near_duplicates(compute_fingerprints(torch.cat([x, x]))).tolist() == [0, 1, 0, 1]
 
 
 def test_a_chain_is_one_group_and_its_first_image_names_it():
     bits = np.array([0, 2**10 - 1, 2**20 - 1, 2**63], dtype=np.uint64)  # 10 bits from each to the next
     bits[3] = np.uint64(0xFFFF_FFFF_0000_0000)
-    assert groups(Fingerprints(bits[[2, 0, 1, 3]], np.zeros((4, 3), np.uint8))).tolist() == [0, 0, 0, 3]
+    assert group_near_duplicates(Fingerprints(bits[[2, 0, 1, 3]], np.zeros((4, 3), np.uint8))).tolist() == [0, 0, 0, 3]
 
 
 def test_it_is_what_comparing_every_pair_gives():
@@ -61,11 +61,11 @@ def test_it_is_what_comparing_every_pair_gives():
     labels = np.arange(500)
     for _ in range(500):
         labels = np.where(near, labels[None], 500).min(1)
-    assert groups(Fingerprints(bits, thumbs)).tolist() == labels.tolist()
+    assert group_near_duplicates(Fingerprints(bits, thumbs)).tolist() == labels.tolist()
 
 
 def test_thousands_that_are_all_alike_do_not_take_the_memory():
     count = 2 * int(BLOCK**0.5)
     seen = []
     same = Fingerprints(np.zeros(count, np.uint64), np.zeros((count, 192), np.uint8))
-    assert not groups(same, seen.append).any() and seen[-1] == count
+    assert not group_near_duplicates(same, seen.append).any() and seen[-1] == count

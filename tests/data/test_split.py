@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_simpsons.data.index import Facts, Index
-from vae_simpsons.data.split import read_manifest, split, write_manifest
+from vae_simpsons.data.split import draw_split, read_manifest, write_manifest
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Data
 
@@ -20,7 +20,7 @@ def index_of(classes, groups=None, hashes=None) -> Index:
 
 
 def sides(index, seed=1, **data) -> tuple[list[int], list[int]]:
-    found = split(index, Data(**data), seed)
+    found = draw_split(index, Data(**data), seed)
     return found.train.tolist(), found.val.tolist()
 
 
@@ -110,7 +110,7 @@ def test_an_empty_side_is_refused(count, fraction, side, rule):
 def test_a_manifest_reads_back(tmp_path):
     index = index_of(["a", "b,\n", "\udcff", "é", "", "", "", ""], hashes="aabcdefg", groups=[0, 0, 2, 3, 4, 5, 6, 7])
     index.paths[4] = 'line\nbreak,"quoted".png'
-    found = split(index, Data(), 1)
+    found = draw_split(index, Data(), 1)
     write_manifest(tmp_path / "split.csv", index, found)
     again = read_manifest(tmp_path / "split.csv", index)
     assert np.array_equal(again.train, found.train) and np.array_equal(again.val, found.val)
@@ -120,7 +120,7 @@ def test_a_manifest_reads_back(tmp_path):
 
 def test_a_manifest_holds_when_images_come_and_is_refused_when_they_go(tmp_path):
     before = index_of([""] * 8)
-    found = split(before, Data(), 1)
+    found = draw_split(before, Data(), 1)
     write_manifest(tmp_path / "split.csv", before, found)
     more = Index(["00000-new.png", *before.paths], [before.facts[0], *before.facts], [0, *before.groups])
     assert np.array_equal(read_manifest(tmp_path / "split.csv", more).train, found.train + 1)
@@ -133,5 +133,5 @@ def test_a_manifest_holds_when_images_come_and_is_refused_when_they_go(tmp_path)
 def test_what_is_no_manifest_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(VAEError, match="--resume: .*split.csv.* Put it back."):
+    with pytest.raises(VAEError, match="manifest: .*split.csv.* Put it back."):
         read_manifest(tmp_path / "split.csv", index_of(["a"]))

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from vae_simpsons.cli.folders import make_way
 from vae_simpsons.cli.parsing import Parser, parse_settings, require_at_least
 from vae_simpsons.configfile import from_flat, read_yaml
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, cannot_write, renamed
 
 DESCRIPTION = "Look at a folder of pictures, unpack an archive of them, or draw some."
 
@@ -32,10 +32,10 @@ def check(arguments: list[str]) -> int:
     config = from_flat((read_yaml(Path(options["config"])) if options.get("config") else {}) | given)
     from vae_simpsons.data import report
     from vae_simpsons.data.dataset import source_of
-    from vae_simpsons.progress import bar
+    from vae_simpsons.progress import progress_bar
 
-    found = report.check(source_of(config.data, bar), config, bar)
-    print(json.dumps(report.as_json(found), indent=2) if options.get("json") else report.in_words(found))
+    found = report.make_report(source_of(config.data, progress_bar), config, progress_bar)
+    print(json.dumps(report.to_json(found), indent=2) if options.get("json") else report.format_report(found))
     return 0 if found.readable else 1
 
 
@@ -54,23 +54,26 @@ def unpack(arguments: list[str]) -> int:
     """`vae data import`: an archive to a clean folder of images."""
     options = import_parser().parse_args(arguments)
     archive, folder = Path(options.archive), Path(options.dest)
-    from vae_simpsons.data.archive import in_words, is_archive
+    from vae_simpsons.data.archive import describe_skipped
     from vae_simpsons.data.archive import unpack as unpack_images
-    from vae_simpsons.data.cache import publishing
-    from vae_simpsons.progress import bar
+    from vae_simpsons.data.members import is_archive
+    from vae_simpsons.files import publish_folder
+    from vae_simpsons.progress import progress_bar
 
     if not archive.exists():
         raise VAEError(f"ARCHIVE: no such file: {archive}. Give a zip or tar of images.")
-    if not is_archive(archive, "ARCHIVE"):
-        raise VAEError(f"ARCHIVE: {archive} is a folder, which vae train --data.path takes as it is.")
+    with renamed(archive="ARCHIVE"):
+        if not is_archive(archive):
+            raise VAEError(f"archive: {archive} is a folder, which vae train --data.path takes as it is.")
     make_way("DEST", folder)
     try:
-        with publishing(folder) as beside:
-            found = unpack_images(archive, beside, bar)
+        with renamed(archive="ARCHIVE"), publish_folder(folder) as beside:
+            found = unpack_images(archive, beside, progress_bar)
     except OSError as e:
         raise cannot_write("DEST", folder, e) from None
     images = folder / found.images.relative_to(beside)
-    print(f"{found.written:,} images in {folder}" + (f"; left out: {in_words(found.skipped)}" if found.skipped else ""))
+    left_out = f"; left out: {describe_skipped(found.skipped)}" if found.skipped else ""
+    print(f"{found.written:,} images in {folder}{left_out}")
     if found.test:
         print(f"test pictures apart, in {folder / found.test.relative_to(beside)}")
     print(f"next: vae data check {images}, or vae train --config configs/simpsons.yaml --data.path {images}")
@@ -92,14 +95,14 @@ def toons(arguments: list[str]) -> int:
     require_at_least("--seed", options.seed, 0)
     require_at_least("--size", options.size, 8)
     folder = Path(options.dest)
-    from vae_simpsons.data.cache import publishing
-    from vae_simpsons.data.toons import write
-    from vae_simpsons.progress import bar
+    from vae_simpsons.data.toons import write_toons
+    from vae_simpsons.files import publish_folder
+    from vae_simpsons.progress import progress_bar
 
     make_way("DEST", folder)
     try:
-        with publishing(folder) as beside:
-            write(beside, options.n, options.seed, options.size, bar("drawing toons", options.n))
+        with publish_folder(folder) as beside:
+            write_toons(beside, options.n, options.seed, options.size, progress_bar("drawing toons", options.n))
     except OSError as e:
         raise cannot_write("DEST", folder, e) from None
     print(f"{options.n:,} toons in {folder}, their factors in {folder / 'factors.csv'}")

@@ -15,11 +15,11 @@ def encode(arguments: list[str]) -> int:
     options = encode_parser().parse_args(arguments)
     folder = Path(options.out)
     from vae_simpsons import checkpoint, encoding, sampling
-    from vae_simpsons.data.cache import publishing
     from vae_simpsons.data.dataset import source_of
     from vae_simpsons.data.pack import open_pack
+    from vae_simpsons.files import publish_folder
     from vae_simpsons.memory import keep_freed_buffers
-    from vae_simpsons.progress import bar
+    from vae_simpsons.progress import progress_bar
 
     keep_freed_buffers()
     found = checkpoint.read(Path(options.ckpt))
@@ -27,10 +27,10 @@ def encode(arguments: list[str]) -> int:
     given = {"data.path": options.path, "data.cache_dir": options.cache_dir}
     data = from_flat(to_flat(found.config) | {key: value for key, value in given.items() if value is not None}).data
     make_way("--out", folder)
-    pack = open_pack(source_of(data, bar), data, bar)
+    pack = open_pack(source_of(data, progress_bar), data, progress_bar)
     try:
-        with publishing(folder) as beside:
-            made = encoding.write(network, pack, beside, bar)
+        with publish_folder(folder) as beside:
+            made = encoding.write(network, pack, beside, progress_bar)
     except OSError as e:
         raise cannot_write("--out", folder, e) from None
     if left_out := pack.index.left_out():

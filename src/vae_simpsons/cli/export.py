@@ -13,15 +13,15 @@ def export(arguments: list[str]) -> int:
     options = export_parser().parse_args(arguments)
     folder = Path(options.out)
     from vae_simpsons import checkpoint, exported
-    from vae_simpsons.data.cache import in_bytes, publishing
+    from vae_simpsons.files import format_bytes, publish_folder
 
     found = checkpoint.read(Path(options.ckpt))
     payload = checkpoint.to_export(found)
     make_way("--out", folder)
     try:
-        with publishing(folder) as beside:
+        with publish_folder(folder) as beside:
             exported.write(payload, beside)
-        size = in_bytes(exported.weights(folder).stat().st_size)
+        size = format_bytes(exported.weights(folder).stat().st_size)
     except OSError as e:
         raise cannot_write("--out", folder, e) from None
     print(f"the model after epoch {found.epochs} in {folder}: {exported.weights(folder).name} ({size}) and config.json")

@@ -1,10 +1,11 @@
-"""Pixels -> the batches of an epoch, in an order that only the seed, the epoch and the process decide."""
+"""Pixels and labels -> the batches of an epoch, in an order that only the seed, the epoch and the process decide."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,14 @@ from torch import Tensor
 from vae_simpsons.data.order import permutation, random_bits
 
 ORDER_STREAM, FLIP_STREAM = 0x02DE2, 0xF11B  # keep the draws of one seed and epoch apart
-COPIED_AHEAD = 3  # batches on their way to a GPU
+COPIED_AHEAD = 3  # batches that are being copied to a GPU
+
+
+class Batch(NamedTuple):
+    """Some images and their classes, on one device."""
+
+    pixels: Tensor  # uint8 (B, C, H, W); of a chunk of k batches (k, B, C, H, W)
+    labels: Tensor  # int64 (B,); of a chunk (k, B)
 
 
 @dataclass(frozen=True)
@@ -24,14 +32,15 @@ class TrainBatches:
     """
 
     pixels: Tensor  # uint8 (N, C, H, W), all images
-    indices: np.ndarray  # those that train
+    labels: Tensor  # int64 (N,), on the same device
+    indices: np.ndarray  # of the images that train
     batch_size: int
     seed: int
     epoch: int
     horizontal_flip: bool = False
     rank: int = 0
     world: int = 1
-    first_step: int = 0  # where an interrupted epoch goes on
+    first_step: int = 0  # where an interrupted epoch is resumed
     chunk_ends: Sequence[int] | None = None  # steps after which a chunk of several batches ends; None: no chunks
 
     @property
@@ -42,8 +51,8 @@ class TrainBatches:
     def __len__(self) -> int:
         return self.steps - self.first_step if self.chunk_ends is None else len(self.chunk_ends)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """uint8 batches (batch_size, C, H, W), where `pixels` is; or chunks of k, (k, batch_size, C, H, W)."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields batches, or chunks of batches, on the device of `pixels`."""
         order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
         mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
         order, mirrored = self._of_this_process(order), self._of_this_process(mirrored)
@@ -55,24 +64,24 @@ class TrainBatches:
             pixels = self.pixels[order[part]]  # (..., C, H, W)
             if self.horizontal_flip:
                 pixels = torch.where(mirrored[part][..., None, None, None], pixels.flip(-1), pixels)
-            yield pixels
+            yield Batch(pixels, self.labels[order[part]])
 
     def _of_this_process(self, epoch: np.ndarray) -> Tensor:
-        """What each batch has of a whole epoch's array, (steps, batch_size), where `pixels` is."""
+        """Returns what this process has of an array over the epoch, (steps, batch_size), on the device of `pixels`."""
         steps = epoch[: self.steps * self.batch_size * self.world].reshape(self.steps, -1)
         return torch.from_numpy(steps[:, self.rank :: self.world].copy()).to(self.pixels.device)
 
 
 @dataclass(frozen=True)
 class EvalBatches:
-    """Every image once, in order, none left out and none twice.
+    """Every image once, in order.
 
-    Each process gets the same number of batches (else the others would wait for its gradients' sake forever), so
-    their sizes differ by at most one image.
+    Each process gets the same number of batches, since processes wait for each other; so sizes differ by at most one.
     """
 
     pixels: Tensor  # uint8 (N, C, H, W), all images
-    indices: np.ndarray  # those that validate
+    labels: Tensor  # int64 (N,), on the same device
+    indices: np.ndarray  # of the images that validate
     batch_size: int
     rank: int = 0
     world: int = 1
@@ -80,24 +89,24 @@ class EvalBatches:
     def __len__(self) -> int:
         return -(-len(self.indices) // (self.batch_size * self.world))
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """uint8 batches (at most batch_size, C, H, W)."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields batches of at most batch_size images, on the device of `pixels`."""
         for chosen in np.array_split(self.indices[self.rank :: self.world], len(self)):
-            yield take(self.pixels, chosen)
+            yield Batch(take(self.pixels, chosen), take(self.labels, chosen))
 
 
-def take(pixels: Tensor, chosen: np.ndarray) -> Tensor:
-    """The images `chosen`, (n,), of uint8 pixels (N, C, H, W), where these are."""
-    return pixels[torch.from_numpy(chosen).to(pixels.device)]
+def take(tensor: Tensor, chosen: np.ndarray) -> Tensor:
+    """Returns the rows `chosen`, (n,), of pixels (N, C, H, W) or labels (N,), on their device."""
+    return tensor[torch.from_numpy(chosen).to(tensor.device)]
 
 
 def resident(pixels: Tensor, device: torch.device, share: float) -> Tensor:
-    """`pixels` on `device` if they take at most `share` of its free memory, else as they are."""
+    """Returns `pixels` on `device` if they take at most `share` of its free memory, otherwise as they are."""
     return pixels.to(device) if 0 < pixels.nbytes <= share * free_memory(device) else pixels
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes of a GPU's own memory that are free; 0 for a CPU, which reads the images where they are."""
+    """Returns the free bytes of a GPU's own memory; 0 for a CPU, which reads the images where they are."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
@@ -107,7 +116,7 @@ def free_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class CopiedAhead:
-    """The `batches`, read from the map and copied to a CUDA `device` by another thread while the last one is used."""
+    """`batches`, read from the map and copied to a CUDA `device` by another thread while earlier ones are used."""
 
     batches: TrainBatches | EvalBatches
     device: torch.device
@@ -115,8 +124,8 @@ class CopiedAhead:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """uint8 batches (n, C, H, W) on the device."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches on the device."""
         source = iter(self.batches)
         waiting: deque = deque()
         with ThreadPoolExecutor(1) as reader:
@@ -124,4 +133,5 @@ class CopiedAhead:
                 waiting.append(reader.submit(next, source, None))
             while (batch := waiting.popleft().result()) is not None:
                 waiting.append(reader.submit(next, source, None))
-                yield batch.pin_memory().to(self.device, non_blocking=True)
+                pixels, labels = (part.pin_memory().to(self.device, non_blocking=True) for part in batch)
+                yield Batch(pixels, labels)

@@ -4,13 +4,13 @@ import numpy as np
 
 
 def permutation(count: int, *seeds: int) -> np.ndarray:
-    """The numbers 0 to count - 1 in an order that `seeds` decide, (count,).
+    """Returns the numbers 0 to count - 1 in an order that `seeds` decide, (count,).
 
-    The stream of a bit generator is fixed for ever, what `Generator.permutation` makes of it is not (NEP 19).
+    A bit generator's stream never changes, what `Generator.permutation` makes of it may (NEP 19).
     """
     return np.argsort(random_bits(count, *seeds), kind="stable")
 
 
 def random_bits(count: int, *seeds: int) -> np.ndarray:
-    """`count` numbers of 64 random bits that `seeds` decide, uint64 (count,)."""
+    """Returns `count` numbers of 64 random bits that `seeds` decide, uint64 (count,)."""
     return np.random.PCG64(list(seeds)).random_raw(count)

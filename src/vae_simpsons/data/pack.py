@@ -1,8 +1,8 @@
-"""A folder of files -> one file of pixels, decoded once and mapped into memory ever after.
+"""A folder of image files -> one file of pixels, decoded once and then mapped into memory.
 
-A pack is a folder of the cache: pixels.npy, uint8 (N, C, S, S), which `numpy.load` opens too, and index.json, a list of
-each column of `Index`. Its name holds a hash of all that decides its content: the files' names, sizes and times, how
-they are cropped and resized, and PACK_VERSION. So a pack never goes stale: a folder that has changed has another name.
+A pack is a folder in the cache: pixels.npy, uint8 (N, C, S, S), and index.json, the fields of `Index`. Its name holds a
+hash of all that decides its content: names, sizes and times of the files, how they are cropped and resized, and
+PACK_VERSION. So a pack is never out of date: a folder that has changed gets a new one.
 """
 
 import hashlib
@@ -13,30 +13,29 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vae_simpsons.data import archive
-from vae_simpsons.data.cache import alone, cache_folder, cannot_keep, check_space, publishing
-from vae_simpsons.data.decode import Block as DecodedBlock
-from vae_simpsons.data.decode import decode_block
+from vae_simpsons.data.archive import as_file, unpack
+from vae_simpsons.data.cache import cache_folder, make_cached
+from vae_simpsons.data.decode import Block, decode_block
 from vae_simpsons.data.folder import File, find_files
 from vae_simpsons.data.index import Facts, Index, Unreadable
-from vae_simpsons.data.similar import Fingerprints, fingerprints, groups
-from vae_simpsons.errors import VAEError
+from vae_simpsons.data.members import is_archive
+from vae_simpsons.data.requirements import check_readable
+from vae_simpsons.data.similar import Fingerprints, compute_fingerprints, group_near_duplicates
+from vae_simpsons.errors import renamed
+from vae_simpsons.files import check_free_space, npy_writer, sync_file
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data
-from vae_simpsons.threads import ahead
+from vae_simpsons.threads import map_ahead
 
-PACK_VERSION = 1  # raise it when the same files would give other pixels or another index
-MOST_UNREADABLE = 0.1  # share of unreadable images at which a folder is taken for something else than data
-BLOCK = 64  # images that a thread decodes at a time
+PACK_VERSION = 1  # raise it when the same files would give other pixels or another index.json
+BLOCK_FILES = 64  # that a thread decodes at a time
 BLOCKS_AHEAD = 4  # for each core
 
 
@@ -45,137 +44,96 @@ class Pack:
     """The images of a folder at one size."""
 
     folder: Path
-    pixels: Tensor  # uint8 (N, C, S, S); mapped: what is not read takes no memory
+    pixels: Tensor  # uint8 (N, C, S, S), mapped: what is not read takes no memory
     index: Index
 
 
 def open_pack(source: Path, data: Data, progress: Progress) -> Pack:
-    """The pack of `source`, a folder of images or an archive of one; made now if there is none.
-
-    Args:
-        progress: called with a title and a total, returns what is called with the number done.
+    """Returns the pack of `source`, a folder of images or an archive of one; makes it if there is none.
 
     Raises:
-        VAEError: no such folder, no images in it, more than a tenth of them unreadable; no room to keep the pack.
+        VAEError: no such folder, no images in it, more than a tenth of them unreadable; the cache cannot be written.
     """
-    packed = archive.is_archive(source)
-    files = [archive.as_file(source)] if packed else find_files(source)
-    name = pack_name(source, files, data)
-    folder = cache_folder(data) / "packs" / name
-    found = _open(folder, data)
-    if found is not None:
-        return found
-    try:
-        with alone(cache_folder(data), name, progress):
-            if _open(folder, data) is None:  # by another process, meanwhile
-                shutil.rmtree(folder, ignore_errors=True)  # damaged, or not there
-                with publishing(folder) as beside:
-                    if packed:
-                        unpacked = beside / "unpacked"
-                        source = archive.unpack(source, unpacked, progress).images
-                        files = find_files(source)
-                    write(source, files, data, beside, progress)
-                    if packed:
-                        shutil.rmtree(unpacked)
-    except OSError as e:
-        raise cannot_keep(folder.parent, e) from None
-    _prune(folder)
-    made = _open(folder, data)
-    assert made is not None, "a pack that was just written opens"
-    return made
+    with renamed(archive="data.path"):
+        packed = is_archive(source)
+        files = [as_file(source)] if packed else find_files(source)
+        cache = cache_folder(data)
+        folder = cache / "packs" / pack_name(source, files, data)
+        pack = read_pack(folder, data)
+        if pack is not None:
+            return pack
+
+        def fill(temporary: Path) -> None:
+            if packed:
+                _write_archive_pack(source, data, temporary, progress)
+            else:
+                write_pack(source, files, data, temporary, progress)
+
+        make_cached(cache, folder, lambda: read_pack(folder, data) is not None, fill, progress)
+    _remove_outdated(folder)
+    pack = read_pack(folder, data)
+    assert pack is not None, "a pack that was just written is readable"
+    return pack
 
 
 def pack_name(source: Path, files: Sequence[File], data: Data) -> str:
-    """The name of the folder of the cache that `source` is packed in; the last part of it changes with its files."""
+    """Returns the name of the folder that `source` is packed in; its last part changes with the files."""
     root = str(source.resolve())
     view = [data.image_size, data.channels, data.crop, data.resize]
     readable = re.sub(r"[^A-Za-z0-9]+", "_", source.resolve().name)[:40]
     return f"{readable}-{data.image_size}px-{_digest(root, view)[:8]}-{_digest(PACK_VERSION, files)[:16]}"
 
 
-def write(source: Path, files: Sequence[File], data: Data, folder: Path, progress: Progress) -> Index:
-    """Decode `files` of `source` into a pack in the empty `folder`.
+def write_pack(source: Path, files: Sequence[File], data: Data, folder: Path, progress: Progress) -> None:
+    """Decodes `files` of `source` into a pack in the empty `folder`.
 
     Raises:
         OSError: `folder` cannot be written.
-        VAEError: more than a tenth are unreadable.
+        VAEError: more than a tenth of the files are unreadable.
     """
-    shape = (data.channels, data.image_size, data.image_size)
-    check_space(folder, len(files) * math.prod(shape))
-    with open(folder / "pixels.npy", "wb") as file:
-        _write_header(file, (len(files), *shape))
-        index = read_all(source, files, data, progress, lambda pixels: file.write(pixels.numpy()))
-        refuse_too_many(index, len(files))
-        file.seek(0)
-        _write_header(file, (len(index.paths), *shape))  # as long as the first: numpy leaves room in it
-        _sync(file)
+    shape = (len(files), data.channels, data.image_size, data.image_size)
+    check_free_space(folder, math.prod(shape))
+    with npy_writer(folder / "pixels.npy", shape, np.uint8) as append:
+        index = read_images(source, files, data, progress, lambda pixels: append(pixels.numpy()))
+        check_readable(index)
     with open(folder / "index.json", "w", encoding="ascii") as file:
         json.dump(vars(index), file)
-        _sync(file)
-    return index
+        sync_file(file)  # a crash of the machine must not leave a named pack of zeros
 
 
-def read_all(
-    source: Path, files: Sequence[File], data: Data, progress: Progress, keep: Callable[[Tensor], object] | None = None
+def read_images(
+    source: Path, files: Sequence[File], data: Data, progress: Progress, use: Callable[[Tensor], object] | None = None
 ) -> Index:
-    """Decode `files` of `source` on all cores and say what they are.
+    """Decodes `files` of `source` on all cores and returns what is known of them.
 
     Args:
-        keep: called with the pixels of the readable ones, uint8 (n, C, S, S), in order, block by block.
+        use: called with the pixels of the readable images, uint8 (n, C, S, S), in order, block by block.
     """
     index = Index()
     prints: list[Fingerprints] = []
-    done = progress("reading images", len(files))
-    read = 0
-    for block, decoded, printed in _in_order(source, files, data):
-        for file, outcome in zip(block, decoded.outcomes, strict=True):
+    show = progress("reading images", len(files))
+    done = 0
+    for block_files, block, block_prints in _decode_in_order(source, files, data):
+        for file, outcome in zip(block_files, block.outcomes, strict=True):
             if isinstance(outcome, str):
                 index.unreadable.append(Unreadable(file.path, outcome))
             else:
                 index.paths.append(file.path)
                 index.facts.append(outcome)
-        prints.append(printed)
-        if keep:
-            keep(decoded.pixels)
-        read += len(block)
-        done(read)
+        prints.append(block_prints)
+        if use:
+            use(block.pixels)
+        done += len(block_files)
+        show(done)
     if index.paths:
-        every = Fingerprints(*map(np.concatenate, zip(*prints, strict=True)))
-        index.groups.extend(groups(every, progress("finding near-duplicates", len(index.paths))).tolist())
+        all_prints = Fingerprints(*map(np.concatenate, zip(*prints, strict=True)))
+        show = progress("finding near-duplicates", len(index.paths))
+        index.groups.extend(group_near_duplicates(all_prints, show).tolist())
     return index
 
 
-def _in_order(
-    source: Path, files: Sequence[File], data: Data
-) -> Iterator[tuple[Sequence[File], DecodedBlock, Fingerprints]]:
-    """The files block by block, with what is in them; a few blocks are decoded ahead."""
-
-    def read(block: Sequence[File]) -> tuple[Sequence[File], DecodedBlock, Fingerprints]:
-        decoded = decode_block(source, block, data)
-        return block, decoded, fingerprints(decoded.pixels)
-
-    blocks = (files[i : i + BLOCK] for i in range(0, len(files), BLOCK))
-    cores = os.cpu_count() or 1
-    with warnings.catch_warnings(action="ignore"):
-        yield from ahead(read, blocks, cores, BLOCKS_AHEAD * cores)
-
-
-def refuse_too_many(index: Index, count: int) -> None:
-    """Refuse a folder of which more than a tenth is unreadable.
-
-    Raises:
-        VAEError: naming the first.
-    """
-    if len(index.unreadable) > MOST_UNREADABLE * count:
-        path, reason = index.unreadable[0]
-        raise VAEError(
-            f"data.path: {len(index.unreadable)} of {count} images are unreadable, the first {path!r} ({reason}). "
-            f"Up to {MOST_UNREADABLE:.0%} are passed over. 'vae data check' lists them: mend or remove them."
-        )
-
-
-def _open(folder: Path, data: Data) -> Pack | None:
-    """The pack in `folder`; None if there is none, or it is damaged."""
+def read_pack(folder: Path, data: Data) -> Pack | None:
+    """Returns the pack in `folder`; None if there is none, or it is damaged."""
     try:
         columns = json.loads((folder / "index.json").read_text(encoding="ascii"))
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
@@ -188,19 +146,37 @@ def _open(folder: Path, data: Data) -> Pack | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     count = len(index.paths)
-    if pixels.shape != (count, data.channels, data.image_size, data.image_size) or pixels.dtype != np.uint8:
+    shape = (count, data.channels, data.image_size, data.image_size)
+    if pixels.shape != shape or pixels.dtype != np.uint8 or len(index.groups) != count:
         return None
-    return Pack(folder, _mapped(pixels), index) if len(index.groups) == count else None
+    with warnings.catch_warnings(action="ignore"):  # torch does not know read-only memory; writing to it would crash
+        return Pack(folder, torch.from_numpy(pixels), index)
 
 
-def _mapped(pixels: np.ndarray) -> Tensor:
-    """`pixels` as a tensor, still mapped and read-only, which torch has no word for: a write would crash."""
+def _write_archive_pack(archive: Path, data: Data, folder: Path, progress: Progress) -> None:
+    unpacked = folder / "unpacked"
+    images = unpack(archive, unpacked, progress).images
+    write_pack(images, find_files(images), data, folder, progress)
+    shutil.rmtree(unpacked)
+
+
+def _decode_in_order(
+    source: Path, files: Sequence[File], data: Data
+) -> Iterator[tuple[Sequence[File], Block, Fingerprints]]:
+    """Yields the files block by block with their images; some blocks are decoded ahead."""
+
+    def decode_files(block_files: Sequence[File]) -> tuple[Sequence[File], Block, Fingerprints]:
+        block = decode_block(source, block_files, data)
+        return block_files, block, compute_fingerprints(block.pixels)
+
+    blocks = (files[i : i + BLOCK_FILES] for i in range(0, len(files), BLOCK_FILES))
+    cores = os.cpu_count() or 1
     with warnings.catch_warnings(action="ignore"):
-        return torch.from_numpy(pixels)
+        yield from map_ahead(decode_files, blocks, cores, BLOCKS_AHEAD * cores)
 
 
-def _prune(folder: Path) -> None:
-    """Remove the packs that the same source had at the same settings before it changed."""
+def _remove_outdated(folder: Path) -> None:
+    """Removes the packs that the same source had at the same settings before it changed."""
     prefix = folder.name.rpartition("-")[0]
     for other in folder.parent.glob(f"{prefix}-*"):
         if other != folder:
@@ -209,15 +185,3 @@ def _prune(folder: Path) -> None:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def _sync(file: BinaryIO) -> None:
-    """On the disk before the folder gets its name: a crash of the machine must not leave a named pack of zeros."""
-    file.flush()
-    with suppress(OSError):  # some network file systems cannot
-        os.fsync(file.fileno())
