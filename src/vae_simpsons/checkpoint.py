@@ -41,6 +41,11 @@ class Checkpoint:
     payload: dict[str, Any]  # all of it, as written
 
     @property
+    def settings(self) -> Settings:
+        """The settings of its run."""
+        return self.config
+
+    @property
     def epochs(self) -> int:
         """How many epochs had been trained when it was written."""
         return int(self.payload["epochs_done"])
@@ -95,7 +100,7 @@ def keep(path: Path, copy: Path) -> None:
     sync_folder(copy.parent)
 
 
-def read(path: Path, setting: str = "--ckpt") -> Checkpoint:
+def read(path: Path, setting: str = "path") -> Checkpoint:
     """The checkpoint at `path`, a file or a folder that `vae export` wrote; `setting` names it in errors.
 
     Raises:
@@ -140,11 +145,11 @@ def weights_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
     try:
         wanted = outline(checkpoint.config).state_dict()
     except VAEError as e:
-        raise VAEError(f"--ckpt: {checkpoint.path} asks for too much. {e}") from None
+        raise VAEError(f"path: {checkpoint.path} asks for too much. {e}") from None
     said = misfit(weights, wanted, checkpoint.bytes)
     if said:
         raise VAEError(
-            f"--ckpt: {checkpoint.path} is damaged: its weights do not fit its config ({said}). "
+            f"path: {checkpoint.path} is damaged: its weights do not fit its config ({said}). "
             "Use another checkpoint of the run."
         )
     return weights

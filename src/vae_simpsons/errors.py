@@ -1,5 +1,8 @@
 """What a user can put right, said in one line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VAEError(Exception):
     """A fault that the user can mend; the command line prints it as one line and exits with 1.
@@ -23,6 +26,21 @@ class Interrupted(VAEError):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
+
+
+@contextmanager
+def renamed(**names: str) -> Iterator[None]:
+    """Names a function's arguments in its errors as the caller's user does.
+
+    In a block under renamed(path="--ckpt"), a VAEError that begins with "path: " begins with "--ckpt: " instead.
+    """
+    try:
+        yield
+    except VAEError as e:
+        argument, separator, rest = str(e).partition(": ")
+        if separator and argument in names:
+            e.args = (f"{names[argument]}: {rest}",)
+        raise
 
 
 def one_line(text: object) -> str:

@@ -24,6 +24,9 @@ def bar(title: str, total: int) -> Callable[[int], None]:
     return done
 
 
+progress_bar = bar
+
+
 def silent(title: str, total: int) -> Callable[[int], None]:
     """Nothing: another process speaks."""
     return lambda count: None

@@ -72,7 +72,7 @@ def sample(network: ConvVAE, count: int, seed: int) -> Iterator[Tensor]:
     """
     if not network.variational:
         raise VAEError(
-            "--ckpt: this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says "
+            "path: this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says "
             "which z decode to images. Train with model.variational true to sample."
         )
     return _sample(network, count, seed)
@@ -129,7 +129,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(there[-1])
     if name not in there:
-        raise VAEError(f"--device: {name}, but this machine has {' and '.join(there)} only. Give auto, or {there[-1]}.")
+        raise VAEError(f"device: {name}, but this machine has {' and '.join(there)} only. Give auto, or {there[-1]}.")
     return torch.device(name)
 
 

@@ -24,7 +24,7 @@ from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import replacing, sweep
 from vae_simpsons.settings import Settings
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,9 @@ def held(folder: RunFolder) -> Iterator[None]:
                 Path(lock.lock_file).unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
+
+
+locked = held
 
 
 def check_writable(path: Path) -> None:
