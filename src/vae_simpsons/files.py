@@ -1,13 +1,19 @@
 """How a file comes to be whole or not at all."""
 
 import os
+import shutil
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vae_simpsons.errors import VAEError, cannot_write
 
 UNFINISHED = ".part"  # how the name of a file ends that is being written
+
+TEMPORARY = ".vae-temporary-"  # how the names of temporary files and folders begin
+ABANDONED_S = 3600  # a temporary folder without a change for this long was left by a process that was killed
 
 
 @contextmanager
@@ -49,6 +55,30 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
+def publish_folder(folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder, which becomes `folder` when the block ends without an error.
+
+    A killed process leaves nothing at `folder`. If two processes fill it at once, the first result is kept.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_temporary(folder.parent, unchanged_for_s=ABANDONED_S)
+    temporary = _temporary_path(folder)
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def output_folder(name: str, folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes the output `folder` of a command, new or empty until then.
 
@@ -58,16 +88,37 @@ def output_folder(name: str, folder: Path) -> Iterator[Path]:
     Raises:
         VAEError: `folder` is a file, is not empty, or cannot be written.
     """
-    from vae_simpsons.data.cache import publishing as publish_folder
-
     try:
         if folder.exists():
             if not folder.is_dir():
                 raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
             if any(folder.iterdir()):
-                raise VAEError(f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder.")  # noqa: E501
+                raise VAEError(
+                    f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder."
+                )
             folder.rmdir()
         with publish_folder(folder) as temporary:
             yield temporary
     except OSError as e:
         raise cannot_write(name, folder, e) from None
+
+
+def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:
+    """Removes the temporary files and folders that killed processes left in `folder`.
+
+    Args:
+        unchanged_for_s: leave those that have changed more recently; 0 only where no other process writes.
+    """
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):  # another process may be removing it too
+            last_change_s = max(p.stat().st_mtime for p in (path, *path.glob("*"), *path.glob("*/*")))
+            if unchanged_for_s and time.time() - last_change_s < unchanged_for_s:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")

@@ -32,7 +32,6 @@ from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose
 from vae_simpsons.training.health import Health
 from vae_simpsons.training.module import VAEModule
-from vae_simpsons.training.resumable import check_resumable
 from vae_simpsons.training.runfolder import RunFolder, cpu_name, create, multiplies_bfloat16
 from vae_simpsons.training.saving import CheckpointFiles, KeepCheckpoints
 from vae_simpsons.training.stopping import StopOnSignal, Stopped
@@ -107,6 +106,8 @@ def check_resume(config: Settings, resume: checkpoint.Checkpoint) -> None:
     Raises:
         VAEError: naming what differs; or the run has all its epochs already.
     """
+    from vae_simpsons.training.resumable import check_resumable
+
     check_resumable(resume)
     before, now = to_flat(resume.config), to_flat(config)
     differing = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
