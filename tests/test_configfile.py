@@ -6,7 +6,7 @@ import pytest
 
 from conftest import CONFIGS, ROOT
 from vae_simpsons.checkpoint import build_network
-from vae_simpsons.configfile import from_flat, parse_yaml, read_yaml, to_yaml
+from vae_simpsons.configfile import from_flat, nearest, parse_yaml, read_yaml, to_yaml
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings, keys, to_flat
 
@@ -140,3 +140,29 @@ def test_a_billion_laughs_are_refused_at_once(key):
             with pytest.raises(VAEError, match="a reference, |not accepted"):
                 parse_yaml(text, "f")
         assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("optimizer.lr", "3e-4", 0.0003),
+        ("optimizer.lr", "1", 1.0),
+        ("data.image_size", "32", 32),
+        ("data.horizontal_flip", "true", True),
+        ("data.resize", "null", None),
+        ("model.widths", "[32, 64]", (32, 64)),
+        ("trainer.devices", "auto", "auto"),
+        ("trainer.devices", "2", 2),
+        ("trainer.gradient_clip_val", "1e-2", 0.01),
+        ("data.path", "3", "3"),
+        ("data.path", "{a: b}", "{a: b}"),
+    ],
+)
+def test_text_from_a_flag_is_read_as_yaml_where_the_setting_takes_no_text(key, text, value):
+    assert to_flat(from_flat({key: text}))[key] == value
+
+
+def test_names_of_settings_that_are_close_are_found():
+    assert nearest("latent_dim", keys()) == "model.latent_dim"
+    assert nearest("data.pth", keys()) == "data.path"
+    assert nearest("zzz", keys()) is None

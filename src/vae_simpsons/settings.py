@@ -3,12 +3,12 @@
 A new setting is one line in a section; a new section is one dataclass and one line in the section that holds it.
 """
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cache
+from math import inf, isfinite
 from operator import attrgetter
 from reprlib import Repr
 from types import NoneType, UnionType
@@ -19,13 +19,8 @@ from vae_simpsons.errors import VAEError
 TOONS = "toons"  # the value of data.path that selects the cartoon faces drawn by this program
 
 
-def setting(
-    default: Any, meaning: str, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
-) -> Any:
-    """Declares a setting with its meaning and range: low <= value <= high and value > above, for each number of a list.
-
-    Text settings are all names of files or folders so far.
-    """
+def setting(default: Any, meaning: str, low: float = -inf, high: float = inf, above: float = -inf) -> Any:
+    """Declares a setting with its meaning and range: low <= number <= high and number > above."""
     return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "above": above})
 
 
@@ -49,7 +44,7 @@ class Data:
     toons: int = setting(4096, f"number of faces to draw when data.path is '{TOONS}'", low=1, high=1_000_000)
     cache_dir: str | None = setting(None, "folder for packed images; null: the user's cache folder")
     gpu_share: float = setting(
-        0.5, "fraction of free GPU memory that the images may take to be kept there", low=0, high=1
+        0.5, "keep the images on the GPU if they need at most this fraction of its free memory", low=0, high=1
     )
 
 
@@ -70,7 +65,7 @@ class Objective:
 
     beta: float = setting(1.0, "weight of the KL term, as in beta-VAE", low=0)
     kld_weight: float = setting(
-        0.00025, "scale of the KL term: 2 * sigma^2 / (C * H * W) with pixel noise sigma", above=0
+        0.00025, "scale of the KL term; 2 * sigma^2 / (C * H * W) for pixel noise sigma", above=0
     )
 
 
@@ -101,12 +96,10 @@ class Trainer:
     deterministic: bool = setting(False, "slower GPU kernels that give the same bits every time; a CPU's always do")
     gradient_clip_val: float | None = setting(None, "maximum norm of the gradient; null: no clipping", above=0)
     on_nonfinite: Literal["stop", "skip"] = setting(
-        "stop", "stop the run or skip the step if a loss or gradient is not finite"
+        "stop", "when a loss or gradient is not finite: stop the run or skip the step"
     )
     log_every_n_steps: int = setting(50, "steps between two values of train/loss_step", low=1, high=1_000_000)
-    save_every_minutes: float = setting(
-        5.0, "minutes between saves of last.ckpt, besides the save after each epoch", low=0
-    )
+    save_every_minutes: float = setting(5.0, "minutes between saves of last.ckpt within an epoch", low=0)
 
 
 @dataclass(frozen=True)
@@ -188,12 +181,12 @@ def _as_type(hint: Any, value: Any) -> Any:
 
 
 def _in_range(f: Field, value: Any) -> bool:
-    if isinstance(value, str):
+    if isinstance(value, str):  # a choice, or the name of a file or folder: there is no other text
         return _is_file_name(value)
     if isinstance(value, bool) or value is None:
         return True
     low, high, above = (f.metadata[name] for name in ("low", "high", "above"))
-    return low <= value <= high and value > above and abs(value) != math.inf
+    return low <= value <= high and value > above and abs(value) != inf
 
 
 def _is_file_name(text: str) -> bool:
@@ -231,7 +224,7 @@ def range_in_words(key: str) -> str:
     """Returns the range of the setting `key`, '>= 1 and <= 4096', or nothing where it has none."""
     meta = keys()[key].metadata
     limits = [(">", meta["above"]), (">=", meta["low"]), ("<=", meta["high"])]
-    return " and ".join(f"{sign} {limit:.10g}" for sign, limit in limits if math.isfinite(limit))
+    return " and ".join(f"{sign} {limit:.10g}" for sign, limit in limits if isfinite(limit))
 
 
 def bad_value(key: str, value: Any) -> VAEError:

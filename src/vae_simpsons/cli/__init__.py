@@ -42,7 +42,7 @@ DATA = Group(
     {"check": CHECK, "import": IMPORT, "toons": TOONS},
 )
 VERBS = Group(
-    "Train a variational autoencoder on a folder of images, watch it learn, and sample from it.",
+    "Train a variational autoencoder on a folder of images and sample from it.",
     {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA},
 )
 

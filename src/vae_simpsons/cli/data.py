@@ -8,7 +8,6 @@ from vae_simpsons.cli.flags import add_settings, given_settings
 from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError
-from vae_simpsons.files import output_folder
 
 
 def add_check_options(parser: Parser) -> None:
@@ -40,6 +39,7 @@ def run_import(options: Namespace) -> int:
     """Unpacks the images of an archive into a folder."""
     archive, folder = Path(options.archive), Path(options.dest)
     from vae_simpsons.data.archive import in_words, is_archive, unpack
+    from vae_simpsons.files import output_folder
     from vae_simpsons.progress import progress_bar
 
     if not archive.exists():
@@ -74,6 +74,7 @@ def run_toons(options: Namespace) -> int:
     check_at_least("--size", options.size, 8)
     folder = Path(options.dest)
     from vae_simpsons.data.toons import write
+    from vae_simpsons.files import output_folder
     from vae_simpsons.progress import progress_bar
 
     with output_folder("DEST", folder) as temporary:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint, add_device
 from vae_simpsons.errors import renamed
-from vae_simpsons.files import output_folder
 
 
 def add_encode_options(parser: Parser) -> None:
@@ -28,6 +27,7 @@ def add_encode_options(parser: Parser) -> None:
 def run_encode(options: Namespace) -> int:
     """Writes mu, log_var and a table of the images, prepared as in training."""
     from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
     from vae_simpsons.memory import keep_freed_buffers
     from vae_simpsons.progress import progress_bar
 

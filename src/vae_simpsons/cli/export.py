@@ -5,7 +5,6 @@ from pathlib import Path
 
 from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint
 from vae_simpsons.errors import renamed
-from vae_simpsons.files import output_folder
 
 
 def add_export_options(parser: Parser) -> None:
@@ -17,6 +16,7 @@ def add_export_options(parser: Parser) -> None:
 def run_export(options: Namespace) -> int:
     """Writes the weights and settings without what only training needs."""
     from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
 
     folder = Path(options.out)
     with renamed(path="--ckpt"):
