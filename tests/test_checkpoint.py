@@ -35,9 +35,10 @@ def write_forged(source: Path, path: Path, tensors: dict | None = None, **change
     content = source.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     described = json.loads(header["__metadata__"][KEY]) | changes
-    text = json.dumps({key: value for key, value in described.items() if value is not ...})
+    described = {key: value for key, value in described.items() if value is not ... and key != DIGEST}
     tensors = safetensors.torch.load(content) if tensors is None else tensors
-    path.write_bytes(safetensors.torch.save(tensors, {KEY: text, DIGEST: digest(text, tensors)}))
+    described[DIGEST] = digest(described, tensors)
+    path.write_bytes(safetensors.torch.save(tensors, {KEY: json.dumps(described)}))
     return path
 
 
@@ -71,6 +72,11 @@ def test_what_is_written_is_what_is_read(run_folder, tmp_path):
     assert after.position == before.position and after.position.steps == 6
     assert after.tensors.keys() == before.tensors.keys()
     assert all(torch.equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
+
+
+def test_equal_runs_leave_equal_files(run_folder, tmp_path):
+    write_checkpoint(replace(last(run_folder), path=tmp_path / "again.ckpt"))
+    assert (tmp_path / "again.ckpt").read_bytes() == (run_folder / "last.ckpt").read_bytes()
 
 
 def test_nothing_is_ever_unpickled(tmp_path, run_folder, monkeypatch):
@@ -119,7 +125,9 @@ def test_another_projects_file_is_named(tmp_path, run_folder):
 
 def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path, run_folder):
     path = tmp_path / "x.ckpt"
-    header = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}, "__metadata__": {KEY: "{}"}})
+    header = json.dumps(
+        {"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}, "__metadata__": {KEY: "{}"}}
+    )
     for length in (len(header), 2**60):
         path.write_bytes(length.to_bytes(8, "little") + header.encode() + bytes(64))
         assert refusal(path)
@@ -135,7 +143,10 @@ def test_a_file_that_claims_more_than_it_holds_is_refused(tmp_path, run_folder):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"settings": {"model": {"latent_dim": 9}}}, "its tensors do not fit its settings (encoder.stages.0.0.weight is 8x"),
+        (
+            {"settings": {"model": {"latent_dim": 9}}},
+            "its tensors do not fit its settings (encoder.stages.0.0",
+        ),
         ({"settings": {"modle": 3}}, "modle: no such setting"),
         ({"settings": {"data": {"image_size": 65}}}, "data.image_size: 65"),
         ({"settings": 3}, "not a mapping"),
@@ -152,7 +163,15 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path, run_folder, change
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", -1), ("steps", 2**40), ("epochs", 1.5), ("epoch_steps", 7), ("best", "low"), ("epoch_s", None), ("stage", 3)],
+    [
+        ("steps", -1),
+        ("steps", 2**40),
+        ("epochs", 1.5),
+        ("epoch_steps", 7),
+        ("best", "low"),
+        ("epoch_s", None),
+        ("stage", 3),
+    ],
 )
 def test_a_position_that_cannot_be_is_refused(tmp_path, run_folder, name, value):
     position = vars(last(run_folder).position) | {name: value}

@@ -117,7 +117,11 @@ def test_toons_are_written_with_their_factors(capsys):
         (["data", "import", "x"], 2, "the following arguments are required: DEST"),
         (["data", "import", "nowhere.zip", "dest"], 1, "ARCHIVE: no such file: nowhere.zip"),
         (["data", "import", "file", "dest"], 1, "ARCHIVE: file is a file, and no zip or tar"),
-        (["data", "import", "empty", "dest"], 1, "ARCHIVE: empty is a folder, which vae train --data.path takes"),
+        (
+            ["data", "import", "empty", "dest"],
+            1,
+            "ARCHIVE: empty is a folder. Give it to vae train as it is: --data.path empty.",
+        ),
         (["data", "toons", "dest", "-n", "0"], 1, "-n: 0 is not accepted. Give a whole number >= 1."),
         (["data", "toons", "dest", "--seed", "-1"], 1, "--seed: -1 is not accepted"),
         (["data", "toons", "file"], 1, "DEST: file is a file. Give a new folder."),

@@ -29,7 +29,7 @@ def test_the_runs_own_images_are_encoded_as_the_network_does_it(run_folder, pict
     model, files = VAE.load(run_folder / "last.ckpt"), find_files(pictures)
     assert paths_in(Path("latents/images.csv")) == [file.path for file in files]
     with torch.no_grad():
-        expected = model.network.encode(normalise(decode_block(pictures, files, model.config.data).pixels))
+        expected = model.network.encode(normalise(decode_block(pictures, files, model.settings.data).pixels))
     for name, figures in zip(("mu", "log_var"), expected, strict=True):
         found = np.load(f"latents/{name}.npy")
         assert found.dtype == np.float32 and found.shape == (40, 8)
@@ -83,11 +83,11 @@ def test_wrong_usage_and_no_checkpoint(capfd):
 
 
 def test_a_failure_half_way_leaves_nothing(capfd, run_folder, monkeypatch):
-    from vae_simpsons import encoding
+    from vae_simpsons.inference import encode
 
     def fails(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(encoding, "write_images", fails)
+    monkeypatch.setattr(encode, "write_csv", fails)
     said = refused(capfd, "encode", "--ckpt", str(run_folder / "last.ckpt"))
     assert "--out: cannot write latents: No space left on device" in said

@@ -1,13 +1,13 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vae_simpsons.checkpoint import Checkpoint, load_network, read_checkpoint
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.dataset import source_of
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import open_pack
@@ -18,6 +18,7 @@ from vae_simpsons.inference import encode, latents, sample
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.progress import Progress, no_progress
+from vae_simpsons.settings import to_flat
 
 
 class VAE:
@@ -95,15 +96,19 @@ class VAE:
             VAEError: no pictures there.
             OSError: `folder` cannot be written.
         """
-        data = self.settings.data
-        data = replace(data, path=str(source or data.path), cache_dir=cache_dir or data.cache_dir)
+        changes = {"data.path": source, "data.cache_dir": cache_dir}
+        given = {key: str(value) for key, value in changes.items() if value is not None}
+        data = from_flat(to_flat(self.settings) | given).data
         pack = open_pack(source_of(data, progress), data, progress)
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
 
-    def export(self, folder: Path) -> list[Path]:
+    def export(self, folder: Path, name: str | None = None) -> list[Path]:
         """Writes the weights and a model card into the empty `folder`; returns the files' paths.
+
+        Args:
+            name: of the model, for its card; None: the folder's name.
 
         Raises:
             OSError: it cannot be written.
         """
-        return export_model(self.checkpoint, self.network.latent_shape, folder)
+        return export_model(self.checkpoint, self.network.latent_shape, folder, name or folder.name)

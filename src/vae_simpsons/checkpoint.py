@@ -5,8 +5,8 @@
     epoch_sums     of an interrupted epoch, (processes, figures + 1)
 
 A safetensors file cannot hold code, any program can read it, and its header says how long the file has to be: one that
-claims more than it holds is refused before memory is taken. The metadata has one JSON object, `vae-simpsons`, and the
-SHA-256 of it and of all tensors.
+claims more than it holds is refused before memory is taken. The metadata has one entry, `vae-simpsons`, a JSON object
+with the settings, the position in the run and the SHA-256 of it all; one entry, so that equal runs leave equal files.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ from vae_simpsons.models import Autoencoder, build_autoencoder, describe_autoenc
 from vae_simpsons.settings import Settings, to_flat
 
 FORMAT_VERSION = 1
-KEY, DIGEST = "vae-simpsons", "sha256"  # in the metadata
+KEY = "vae-simpsons"  # of the one entry of the metadata
+DIGEST = "sha256"
 MODEL_FILE = "model.safetensors"  # in the folder that `vae export` writes
 NETWORK, OPTIMIZER, EPOCH_SUMS = "network.", "optimizer.", "epoch_sums"
 MAX_HEADER = 2**20  # bytes that describe the tensors; the published network and its optimizer take 20,000
@@ -94,10 +95,9 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
         "figures": checkpoint.figures,
         "position": None if checkpoint.position is None else asdict(checkpoint.position),
     }
-    text = json.dumps(described)
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
-    metadata = {"format": "pt", KEY: text, DIGEST: digest(text, tensors)}
-    content = safetensors.torch.save(tensors, metadata)
+    described[DIGEST] = digest(described, tensors)
+    content = safetensors.torch.save(tensors, {KEY: json.dumps(described)})
     with atomic_path(checkpoint.path) as temporary, open(temporary, "wb") as file:
         file.write(content)
         sync_file(file)
@@ -124,7 +124,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e:
         raise _damaged(file, one_line(e)) from None
-    if digest(metadata[KEY], tensors) != metadata.get(DIGEST):
+    if described.pop(DIGEST, None) != digest(described, tensors):
         raise _damaged(file, "its bytes are not those that were written")
     return Checkpoint(
         path=file,
@@ -172,9 +172,9 @@ def without_training(checkpoint: Checkpoint, path: Path) -> Checkpoint:
     return Checkpoint(path, from_flat(flat), weights, checkpoint.epochs, checkpoint.figures)
 
 
-def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Returns the SHA-256, in hexadecimal digits, of `text` and of the names, types, shapes and bytes of `tensors`."""
-    sha = hashlib.sha256(text.encode())
+def digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256, in hex digits, of a description and of the names, types, shapes and bytes of `tensors`."""
+    sha = hashlib.sha256(json.dumps(described).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -33,11 +33,12 @@ a latent has the shape {latent_shape}. The settings, in the file's metadata too:
 """
 
 
-def export_model(checkpoint: Checkpoint, latent_shape: tuple[int, ...], folder: Path) -> list[Path]:
+def export_model(checkpoint: Checkpoint, latent_shape: tuple[int, ...], folder: Path, name: str) -> list[Path]:
     """Writes what of `checkpoint` is passed on into the empty `folder`; returns the files' paths.
 
     Args:
         latent_shape: of one latent.
+        name: of the model, for its card.
 
     Raises:
         OSError: it cannot be written.
@@ -46,13 +47,13 @@ def export_model(checkpoint: Checkpoint, latent_shape: tuple[int, ...], folder: 
     write_checkpoint(passed_on)
     settings = passed_on.settings
     card = CARD.format(
-        title=folder.name,
+        title=name,
         kind="variational autoencoder" if settings.model.variational else "plain autoencoder",
         epochs=checkpoint.epochs,
         size=f"{settings.data.image_size}x{settings.data.image_size}",
         channels=settings.data.channels,
         figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in checkpoint.figures.items()),
-        folder=folder.name,
+        folder=name,
         model_file=MODEL_FILE,
         latent_shape=latent_shape,
         settings=yaml.safe_dump(without_local(to_tree(settings)), sort_keys=False),

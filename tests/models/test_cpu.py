@@ -42,7 +42,9 @@ def test_halving_is_torchs_convolution(side, format):
 @pytest.mark.parametrize("side", [1, 2, 4, 8])
 @pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last])
 def test_doubling_is_torchs_transposed_convolution(side, format):
-    layer = fast_form(nn.ConvTranspose2d(3, 5, 3, stride=2, padding=1, output_padding=1)).double().to(memory_format=format)
+    layer = (
+        fast_form(nn.ConvTranspose2d(3, 5, 3, stride=2, padding=1, output_padding=1)).double().to(memory_format=format)
+    )
     x = torch.randn(2, 3, side, 2 * side, dtype=torch.float64).to(memory_format=format).requires_grad_()
     ours, torchs = value_and_gradients(layer, F.conv_transpose2d, x, output_padding=1)
     torch.testing.assert_close(ours, torchs)

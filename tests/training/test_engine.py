@@ -9,6 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import TINY, flags
+from vae_simpsons.checkpoint import OPTIMIZER, Checkpoint, read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.dataset import Dataset
@@ -16,7 +17,6 @@ from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
-from vae_simpsons.checkpoint import OPTIMIZER, Checkpoint, read_checkpoint
 from vae_simpsons.training import engine, run
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, GraphModule, choose_engine, chunk_ends, chunk_steps
@@ -29,7 +29,9 @@ CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 def as_graph(monkeypatch, capture=lambda step: step) -> None:
     """Lets trainer.engine graph run on a CPU: everything that a graph does but its capture."""
     monkeypatch.setattr(engine, "why_no_graph", lambda *_: None)
-    monkeypatch.setattr(run, "build_module", lambda stage, settings, _, resume: GraphModule(stage, settings, resume, capture))
+    monkeypatch.setattr(
+        run, "build_module", lambda stage, settings, _, resume: GraphModule(stage, settings, resume, capture)
+    )
 
 
 def train(out: Path, pictures: Path, name: str, *extra: str) -> Checkpoint:

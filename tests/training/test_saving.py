@@ -18,9 +18,9 @@ from vae_simpsons.cli import main
 from vae_simpsons.files import TEMPORARY
 from vae_simpsons.settings import Settings
 from vae_simpsons.training import saving, table
-from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.runfolder import RunFolder, locked
 from vae_simpsons.training.saving import SaveCheckpoints
+from vae_simpsons.training.stage import StageModule
 
 
 def train(out, pictures, *extra: str) -> int:

@@ -1,43 +1,57 @@
-"""The door: argv -> Settings -> one call. torch is imported in the handlers only, so that `--help` is instant."""
+"""The command line: finds the verb, parses its options and calls its handler.
 
-import argparse
+The handlers import torch, the modules do not, so that help is instant.
+"""
+
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vae_simpsons import __version__
-from vae_simpsons.cli.data import data
-from vae_simpsons.cli.encode import encode
-from vae_simpsons.cli.export import export
-from vae_simpsons.cli.parsing import Parser
-from vae_simpsons.cli.sample import sample
-from vae_simpsons.cli.train import train
+from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
+from vae_simpsons.cli.encode import ENCODE
+from vae_simpsons.cli.export import EXPORT
+from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.sample import SAMPLE
+from vae_simpsons.cli.train import TRAIN
 from vae_simpsons.errors import VAEError, one_line
 
-DESCRIPTION = "Train a variational autoencoder on a folder of pictures, watch it learn, and sample from it."
 EXAMPLES = """examples:
   vae train --config configs/toons.yaml
-  vae train --config configs/simpsons.yaml --data.path my_pictures --trainer.max_epochs 5
+  vae train --config configs/simpsons.yaml --data.path my_pictures
   vae train --config configs/toons.yaml --resume last
   vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
-  vae encode --ckpt runs/toons/<time>/last.ckpt my_pictures --out latents
+  vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
   vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
-'vae train --help' lists every setting; 'vae sample --help' the options of sampling.
+'vae train -h' lists the settings, 'vae train --help' explains them.
 """
 
-VERBS = {
-    "train": (train, "train a model on a folder of pictures, or on drawn cartoon faces"),
-    "sample": (sample, "draw new pictures from a trained model"),
-    "encode": (encode, "encode a folder of pictures to arrays of mu and log_var"),
-    "export": (export, "write a trained model as safetensors and JSON, for passing on"),
-    "data": (data, "check a folder of pictures, unpack an archive, draw cartoon faces"),
-}
+
+class Group(NamedTuple):
+    """Verbs that share their first word."""
+
+    summary: str
+    verbs: Mapping[str, "Verb | Group"]
+
+
+DATA = Group(
+    "check a folder of images, unpack an archive, draw cartoon faces",
+    {"check": CHECK, "import": IMPORT, "toons": TOONS},
+)
+VERBS = Group(
+    "Train a variational autoencoder on a folder of images and sample from it.",
+    {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA},
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0 done, 1 something that the user can put right, 2 wrong usage, 130 interrupted."""
+    """Runs a command and returns its exit status.
+
+    0: done, 1: something the user can fix, 2: wrong usage, 128 and more: stopped by a signal.
+    """
     try:
         return run(list(sys.argv[1:] if argv is None else argv))
     except VAEError as e:
@@ -47,19 +61,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vae: interrupted. {one_line(e)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader, `| head` say, has what it wanted; Python would complain once more when it flushes at exit.
+        # The reader, such as `| head`, has stopped. Without this, Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def run(arguments: list[str]) -> int:
-    """Hand what follows the verb to its handler, whose own parser knows its flags."""
-    parser = Parser("vae", description=DESCRIPTION, epilog=EXAMPLES)
-    parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
-    kind = argparse.ArgumentParser  # not Parser: these only list the verbs
-    verbs_named = f"{{{','.join(VERBS)}}}"
-    verbs = parser.add_subparsers(dest="verb", metavar=verbs_named, required=True, parser_class=kind)
-    for verb, (_, said) in VERBS.items():
-        verbs.add_parser(verb, help=said, add_help=False)
-    verb = parser.parse_args(arguments[:1]).verb
-    return VERBS[verb][0](arguments[1:])
+    """Finds the verb that `arguments` begin with and runs it on the rest."""
+    verb, words = find_verb(arguments)
+    options = verb_parser(verb, words).parse_args(arguments[len(words) :])
+    options.command = ["vae", *arguments]
+    return verb.run(options)
+
+
+def find_verb(arguments: list[str]) -> tuple[Verb, list[str]]:
+    """Returns the verb that `arguments` begin with, and the words of its name."""
+    words: list[str] = []
+    found: Verb | Group = VERBS
+    while isinstance(found, Group):
+        parser = group_parser(found, words)
+        words.append(parser.parse_args(arguments[len(words) :][:1]).verb)
+        found = found.verbs[words[-1]]
+    return found, words
+
+
+def group_parser(group: Group, words: list[str]) -> Parser:
+    """Returns the parser of a word that other words must follow."""
+    top = group is VERBS
+    parser = Parser(" ".join(["vae", *words]), description=sentence(group.summary), epilog=EXAMPLES if top else None)
+    if top:
+        parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="{" + ",".join(group.verbs) + "}", required=True)
+    for name, verb in group.verbs.items():
+        verbs.add_parser(name, help=verb.summary)  # only lists it: its options are added by verb_parser
+    return parser
+
+
+def verb_parser(verb: Verb, words: list[str]) -> Parser:
+    """Returns the parser of a verb's options."""
+    parser = Parser(" ".join(["vae", *words]), description=sentence(verb.summary))
+    verb.add_options(parser)
+    return parser
+
+
+def sentence(summary: str) -> str:
+    """Returns a line of a list as a sentence."""
+    return summary[0].upper() + summary[1:].rstrip(".") + "."

@@ -1,55 +1,44 @@
-"""`vae encode`: pictures to their posteriors."""
+"""`vae encode`: encodes images to the mean and variance of their posteriors."""
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.folders import make_way
-from vae_simpsons.cli.parsing import Parser
-from vae_simpsons.configfile import from_flat
-from vae_simpsons.errors import cannot_write
-from vae_simpsons.settings import to_flat
+from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint, add_device
+from vae_simpsons.errors import renamed
 
 
-def encode(arguments: list[str]) -> int:
-    """`vae encode`: the images of a folder or archive to mu and log_var, prepared as in training."""
-    options = encode_parser().parse_args(arguments)
-    folder = Path(options.out)
-    from vae_simpsons import checkpoint, encoding, sampling
-    from vae_simpsons.data.dataset import source_of
-    from vae_simpsons.data.pack import open_pack
-    from vae_simpsons.files import publish_folder
-    from vae_simpsons.memory import keep_freed_buffers
+def add_encode_options(parser: Parser) -> None:
+    """Adds the options of `vae encode`."""
+    parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar of images (default: the run's)")
+    add_checkpoint(parser)
+    parser.add_argument(
+        "--out",
+        default="latents",
+        metavar="PATH",
+        help="new or empty folder for mu.npy, log_var.npy and images.csv, which names the image of each row "
+        "(default latents)",
+    )
+    parser.add_argument(
+        "--data.cache_dir", dest="cache_dir", metavar="PATH", help="folder for packed images (default: the run's)"
+    )
+    add_device(parser)
+
+
+def run_encode(options: Namespace) -> int:
+    """Writes mu, log_var and a table of the images, prepared as in training."""
+    from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
     from vae_simpsons.progress import progress_bar
 
-    keep_freed_buffers()
-    found = checkpoint.read(Path(options.ckpt))
-    network = checkpoint.network_of(found).to(sampling.pick_device(options.device))
-    given = {"data.path": options.path, "data.cache_dir": options.cache_dir}
-    data = from_flat(to_flat(found.config) | {key: value for key, value in given.items() if value is not None}).data
-    make_way("--out", folder)
-    pack = open_pack(source_of(data, progress_bar), data, progress_bar)
-    try:
-        with publish_folder(folder) as beside:
-            made = encoding.write(network, pack, beside, progress_bar)
-    except OSError as e:
-        raise cannot_write("--out", folder, e) from None
-    if left_out := pack.index.left_out():
+    folder = Path(options.out)
+    with renamed(path="--ckpt", device="--device"):
+        model = VAE.load(options.ckpt, options.device)
+    with output_folder("--out", folder) as temporary:
+        files, index = model.encode_folder(temporary, options.path, options.cache_dir, progress_bar)
+    if left_out := index.left_out():
         print(left_out)
-    print(f"{len(pack.index.paths):,} images in {folder}: {', '.join(path.name for path in made)}")
+    print(f"{len(index.paths):,} images in {folder}: {', '.join(file.name for file in files)}")
     return 0
 
 
-def encode_parser() -> argparse.ArgumentParser:
-    """The options of `vae encode`."""
-    said = "Encode pictures, prepared as in training: mu.npy, log_var.npy and, row by row, images.csv."
-    parser = Parser("vae encode", description=said)
-    parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar; default: the run's data.path")
-    parser.add_argument("--ckpt", required=True, metavar="FILE", help="checkpoint of a run: last.ckpt or best.ckpt")
-    parser.add_argument(
-        "--out", default="latents", metavar="DIR", help="a new folder, or an empty one (default latents)"
-    )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="(default auto)")
-    parser.add_argument(
-        "--data.cache_dir", dest="cache_dir", metavar="DIR", help="where packed images are kept; default: the run's"
-    )
-    return parser
+ENCODE = Verb("encode a folder of images to arrays of mu and log_var", add_encode_options, run_encode)

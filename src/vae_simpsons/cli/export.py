@@ -1,37 +1,31 @@
-"""`vae export`: a checkpoint to a folder for passing on."""
+"""`vae export`: writes a trained model to share."""
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.folders import make_way
-from vae_simpsons.cli.parsing import Parser
-from vae_simpsons.errors import cannot_write
+from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint
+from vae_simpsons.errors import renamed
 
 
-def export(arguments: list[str]) -> int:
-    """`vae export`: the weights as safetensors and the settings as JSON; nothing that only training needs."""
-    options = export_parser().parse_args(arguments)
+def add_export_options(parser: Parser) -> None:
+    """Adds the options of `vae export`."""
+    add_checkpoint(parser)
+    parser.add_argument("--out", required=True, metavar="PATH", help="new or empty folder")
+
+
+def run_export(options: Namespace) -> int:
+    """Writes the weights and settings without what only training needs."""
+    from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
+
     folder = Path(options.out)
-    from vae_simpsons import checkpoint, exported
-    from vae_simpsons.files import format_bytes, publish_folder
-
-    found = checkpoint.read(Path(options.ckpt))
-    payload = checkpoint.to_export(found)
-    make_way("--out", folder)
-    try:
-        with publish_folder(folder) as beside:
-            exported.write(payload, beside)
-        size = format_bytes(exported.weights(folder).stat().st_size)
-    except OSError as e:
-        raise cannot_write("--out", folder, e) from None
-    print(f"the model after epoch {found.epochs} in {folder}: {exported.weights(folder).name} ({size}) and config.json")
+    with renamed(path="--ckpt"):
+        model = VAE.load(options.ckpt)
+    with output_folder("--out", folder) as temporary:
+        files = model.export(temporary, folder.name)
+    print(f"the model after epoch {model.epochs} in {folder}: {', '.join(file.name for file in files)}")
     print(f"next: vae sample --ckpt {folder} -n 64")
     return 0
 
 
-def export_parser() -> argparse.ArgumentParser:
-    """The options of `vae export`."""
-    parser = Parser("vae export", description="Write a trained model as safetensors and JSON, which cannot hold code.")
-    parser.add_argument("--ckpt", required=True, metavar="FILE", help="checkpoint of a run: last.ckpt or best.ckpt")
-    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an empty one")
-    return parser
+EXPORT = Verb("write a trained model to share: its weights and settings alone", add_export_options, run_export)

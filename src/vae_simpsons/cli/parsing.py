@@ -1,78 +1,86 @@
-"""What the verbs share: parsers whose complaints are one line that says what to do."""
+"""The parser that every verb uses: errors in one line, and a short help beside the full one."""
 
 import argparse
 import re
+import shutil
 from collections.abc import Callable
-from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from jsonargparse import ArgumentError, ArgumentParser
+from vae_simpsons.configfile import nearest
+from vae_simpsons.errors import UsageError, VAEError
 
-from vae_simpsons.configfile import add_flags
-from vae_simpsons.errors import UsageError, VAEError, one_line
-from vae_simpsons.settings import bad_value, keys
+MAX_WIDTH = 110  # columns of help
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def parse_settings(
-    arguments: list[str], command: str, description: str, options: Callable[[ArgumentParser], object]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of `command` that were given, and the settings that were, by dotted name.
+class Verb(NamedTuple):
+    """A verb of the command line.
 
-    Args:
-        options: adds the command's own options to the parser, which has a flag for each setting.
-
-    Raises:
-        UsageError: an unknown flag, or one without its value.
-        VAEError: a value that a setting cannot take.
+    Attributes:
+        summary: shown in the list of verbs and at the top of its own help.
+        add_options: adds its options to a parser.
+        run: does the work with the parsed options and returns the exit status.
     """
-    parser = ArgumentParser(prog=command, description=description, exit_on_error=False, allow_abbrev=False)
-    options(parser)
-    add_flags(parser)
-    try:
-        flat = parser.parse_args(arguments, defaults=False).as_flat()
-    except ArgumentError as e:
-        known = [option.lstrip("-") for option in parser._option_string_actions]
-        raise explain(str(e), command, known) from None
-    values = dict(vars(flat))
-    given = {key: value for key, value in values.items() if key in keys()}
-    return {key: value for key, value in values.items() if key not in given}, given
 
-
-def explain(said: str, command: str, known: list[str]) -> VAEError:
-    """The parser's complaint as one of ours: a bad value, or wrong usage with the nearest flag."""
-    value = re.search(r'Parser key "([^"]+)":.*(?:Got|Given) value: (.*)', said, re.DOTALL)
-    if value and value[1] in keys():
-        return bad_value(value[1], value[2])
-    unknown = re.match(r"unrecognized arguments: (?:--)?([^\s=]+)", said, re.IGNORECASE)
-    if unknown:
-        return unknown_flag(command, unknown[1], known)
-    return UsageError(f"{command}: {one_line(said)}. '{command} --help' lists every setting.")
-
-
-def unknown_flag(command: str, flag: str, known: list[str]) -> UsageError:
-    """The error for a flag that does not exist, with the nearest that does."""
-    near = get_close_matches(flag, known, n=1, cutoff=0.5)
-    hint = f"Did you mean --{near[0]}?" if near else f"'{command} --help' lists what there is."
-    return UsageError(f"{command}: no such option: {flag}. {hint}")
-
-
-def require_at_least(setting: str, value: int, low: int) -> None:
-    """Raise VAEError where a number is below its range; torch's generators take seeds below 2^63."""
-    if not low <= value < 2**63:
-        raise VAEError(f"{setting}: {value} is not accepted. Give a whole number >= {low}.")
+    summary: str
+    add_options: Callable[["Parser"], None]
+    run: Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser whose complaints are one line of ours."""
+    """A parser that raises UsageError, in one line, where argparse would print and exit.
 
-    def __init__(self, prog: str, **settings: Any) -> None:
-        form = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog=prog, formatter_class=form, allow_abbrev=False, **settings)
+    Attributes:
+        short_help: printed by -h; None: the same as --help.
+    """
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog=prog, formatter_class=help_formatter, allow_abbrev=False, add_help=False, **options)
+        self.short_help: str | None = None
+        self.add_argument("-h", "--help", action=Help, nargs=0, default=argparse.SUPPRESS, help="show this page")
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of printing the usage and leaving."""
+        """Raises UsageError with `message`, and for an unknown flag with the nearest known one."""
         unknown = re.match(r"unrecognized arguments: (?:--?)?([^\s=]+)", message)
-        if unknown:
-            known = [option.lstrip("-") for option in self._option_string_actions]
-            raise unknown_flag(self.prog, unknown[1], known)
-        raise UsageError(f"{self.prog}: {message}. See '{self.prog} --help'.")
+        if not unknown:
+            raise UsageError(f"{self.prog}: {message}. See '{self.prog} --help'.")
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        near = nearest(f"--{unknown[1]}", known)
+        hint = f"Did you mean {near}?" if near else f"'{self.prog} --help' lists every option."
+        raise UsageError(f"{self.prog}: no such option: {unknown[1]}. {hint}")
+
+
+class Help(argparse.Action):
+    """Prints the short or the full help and exits."""
+
+    def __call__(self, parser: Parser, namespace: object, values: object, flag: str | None = None) -> None:
+        short = parser.short_help if flag == "-h" else None
+        print(short or parser.format_help(), end="")
+        parser.exit()
+
+
+def help_width() -> int:
+    """Returns the width of help in columns: the terminal's, up to what is easy to read."""
+    return min(shutil.get_terminal_size().columns - 2, MAX_WIDTH)
+
+
+def help_formatter(prog: str) -> argparse.HelpFormatter:
+    """Returns a formatter that keeps the line breaks of descriptions."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=33, width=help_width())
+
+
+def add_checkpoint(parser: Parser) -> None:
+    """Adds --ckpt, which names the model of a verb."""
+    parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
+
+
+def add_device(parser: Parser) -> None:
+    """Adds --device."""
+    choices = "{" + ",".join(DEVICES) + "}"
+    parser.add_argument("--device", default="auto", choices=DEVICES, metavar=choices, help="(default auto)")
+
+
+def check_at_least(flag: str, value: int, low: int) -> None:
+    """Raises VAEError where a number is below its range, or too large for torch's seeds, which end at 2^63."""
+    if not low <= value < 2**63:
+        raise VAEError(f"{flag}: {value} is not accepted. Give a whole number >= {low}.")

@@ -15,8 +15,12 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
     """Refuses settings that would turn a resumed run into another one.
 
     Raises:
-        VAEError: naming what differs; or the run has all its epochs already.
+        VAEError: naming what differs; the run has all its epochs already; an exported model.
     """
+    if resume.position is None:
+        raise VAEError(
+            f"path: {resume.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
+        )
     before, now = to_flat(resume.settings), to_flat(settings)
     differing = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
     if differing:
@@ -54,10 +58,7 @@ def check_resumable(resume: Checkpoint, stage: Stage) -> None:
         VAEError: naming the first such thing.
     """
     position = resume.position
-    if position is None:
-        raise VAEError(
-            f"path: {resume.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
-        )
+    assert position is not None, "check_resume has seen to it"
     if position.stage != stage.name:
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)

@@ -166,9 +166,7 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     """
     folder = RunFolder(Path(out).expanduser() if out else checkpoint.parent)
     if folder.holds_a_run() and folder.path.resolve() != checkpoint.parent.resolve():
-        raise VAEError(
-            f"out: {folder.path} holds another run than {checkpoint}. Give another folder."
-        )
+        raise VAEError(f"out: {folder.path} holds another run than {checkpoint}. Give another folder.")
     check_writable(folder.path)
     return folder
 

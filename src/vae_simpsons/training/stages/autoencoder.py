@@ -9,7 +9,7 @@ from torch import Tensor
 from vae_simpsons import objective
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.evaluation.sums import ValidationMeans, ValidationSums
-from vae_simpsons.images import interleave_rows, denormalise, normalise
+from vae_simpsons.images import denormalise, interleave_rows, normalise
 from vae_simpsons.inference import latents
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import build_autoencoder

@@ -1,0 +1,125 @@
+"""The settings themselves: types, ranges, and what must agree."""
+
+import sys
+
+import pytest
+
+from vae_simpsons import settings
+from vae_simpsons.configfile import from_flat
+from vae_simpsons.errors import VAEError
+from vae_simpsons.settings import Data, Settings, accepts, keys, sections, to_flat
+
+
+@pytest.mark.parametrize(("size", "near"), [(65, "64 or 96"), (20, "32"), (100, "96 or 128")])
+def test_a_size_that_the_widths_do_not_divide_names_the_nearest_that_fit(size, near):
+    with pytest.raises(VAEError, match=f"image_size: {size} is not divisible by 32 .*Give {near}, or fewer widths"):
+        from_flat({"data.image_size": size})
+
+
+def test_no_widths_are_refused():
+    with pytest.raises(VAEError, match=r"model.widths: \[\] is empty"):
+        from_flat({"model.widths": []})
+
+
+def test_more_widths_than_halve_any_image_are_refused():
+    with pytest.raises(VAEError, match="model.widths: 20000 stages, but 12 halve 4096 pixels to one. Give fewer."):
+        from_flat({"model.widths": [1] * 20000})
+
+
+def test_a_config_made_in_python_is_checked_too():
+    with pytest.raises(VAEError, match="optimizer.lr: -1 is not accepted"):
+        Settings(optimizer=settings.Optimizer(lr=-1))
+
+
+def test_every_setting_says_what_it_means():
+    assert all(f.metadata["meaning"] for f in settings.keys().values())
+
+
+def test_sections_may_hold_sections(monkeypatch):
+    """As a prior's will: dotted names, defaults and checks at any depth."""
+    from dataclasses import dataclass
+
+    from vae_simpsons.configfile import from_flat, parse_yaml, to_yaml
+
+    @dataclass(frozen=True)
+    class Flow:
+        """The flow."""
+
+        steps: int = settings.setting(50, "steps of the solver", low=1)
+
+    @dataclass(frozen=True)
+    class Prior:
+        """The prior."""
+
+        kind: str = settings.setting("flow", "what it is")
+        flow: Flow = Flow()
+
+    @dataclass(frozen=True)
+    class Nested(Settings):
+        """Settings with a section of sections."""
+
+        prior: Prior = Prior()
+
+    for module in (settings, sys.modules["vae_simpsons.configfile"]):
+        monkeypatch.setattr(module, "Settings", Nested)
+    keys.cache_clear(), sections.cache_clear()
+    try:
+        assert list(sections())[-2:] == ["prior", "prior.flow"] and "prior.flow.steps" in keys()
+        nested = from_flat(parse_yaml("prior: {flow: {steps: 3}}", "f"))
+        assert nested.prior == Prior(flow=Flow(3)) and to_flat(nested)["prior.flow.steps"] == 3
+        assert from_flat(parse_yaml(to_yaml(nested), "again")) == nested
+        with pytest.raises(VAEError, match="prior.flow.steps: 0 is not accepted. Give a whole number >= 1."):
+            from_flat({"prior.flow.steps": 0})
+        with pytest.raises(VAEError, match="prior.flow: 3 is not a mapping"):
+            parse_yaml("prior: {flow: 3}", "f")
+    finally:
+        keys.cache_clear(), sections.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted", "refused"),
+    [
+        ("optimizer.lr", [1e-3, 1], ["0.1", 0, True, None, float("inf"), float("nan"), 10**400]),
+        ("seed", [0, 2**32 - 1], [1.0, True, "1", 2**32]),
+        ("data.channels", [1, 3], [True, 1.0, "3", 2]),
+        ("data.resize", [None, 64], [0, "64", 64.0]),
+        ("trainer.devices", ["auto", 2], ["all", 0, True]),
+        ("model.widths", [[8, 16], (8,)], [8, "8", [8.0], [True], [0], [[8]]]),
+        ("model.variational", [True, False], [1, "true", None]),
+        ("data.path", ["a", "3"], ["", " ", "a\0", 3, None]),
+        ("out", ["a", None], ["", 3]),
+    ],
+)
+def test_a_value_has_the_type_and_range_of_its_setting(key, accepted, refused):
+    for value in accepted:
+        assert settings.convert(key, value) == (tuple(value) if isinstance(value, list) else value)
+    for value in refused:
+        with pytest.raises(VAEError, match=f"^{key}: .* is not accepted. Give "):
+            settings.convert(key, value)
+    assert isinstance(settings.convert("optimizer.lr", 1), float)
+
+
+def test_what_a_setting_accepts_is_said_in_words():
+    assert accepts("seed") == "a whole number >= 0 and <= 4294967295"
+    assert accepts("data.split") == "sorted, shuffled or grouped"
+    assert accepts("trainer.devices") == "a whole number >= 1 and <= 1024 or auto"
+    assert accepts("trainer.gradient_clip_val") == "a number > 0 or null"
+    assert accepts("model.variational") == "true or false"
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (Data(resize=72, crop="none"), "data.resize: 72 has no effect with data.crop none"),
+        (Data(resize=32), "data.resize: 32 is less than data.image_size 64, which is cropped from it. Give 64 or more"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(data, error):
+    with pytest.raises(VAEError, match=error):
+        Settings(data=data)
+
+
+def test_a_long_value_is_cut_in_the_error():
+    with pytest.raises(VAEError) as caught:
+        settings.convert("seed", "x" * 10_000)
+    assert len(str(caught.value)) < 200
