@@ -45,9 +45,10 @@ class Health(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: StageModule) -> None:
         """Warns of a fault that several epochs in a row have shown."""
-        for name, text in module.stage.faults().items():
-            self.epochs[name] = self.epochs.get(name, 0) + 1 if text else 0
-            if text and self.epochs[name] == EPOCHS and trainer.is_global_zero:
+        faults = module.stage.faults()
+        self.epochs = {name: self.epochs.get(name, 0) + 1 for name in faults}
+        for name, text in faults.items():
+            if self.epochs[name] == EPOCHS and trainer.is_global_zero:
                 warn(text)
 
 

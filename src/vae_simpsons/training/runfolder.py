@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,46 +20,18 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.environment import environment
 
 
-@dataclass(frozen=True)
 class RunFolder:
-    """The paths of everything that a run makes."""
+    """The paths of everything that a run makes, below `path`."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """Every setting, as resolved."""
-        return self.path / "config.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Command, commit, versions, device."""
-        return self.path / "environment.json"
-
-    @property
-    def split(self) -> Path:
-        """Which images train and which validate."""
-        return self.path / "split.csv"
-
-    @property
-    def metrics(self) -> Path:
-        """One row of figures an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint after the last whole epoch."""
-        return self.path / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the lowest val/loss."""
-        return self.path / "best.ckpt"
-
-    @property
-    def pictures(self) -> Path:
-        """Reconstructions and samples of each epoch, PNG."""
-        return self.path / "pictures"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"  # every setting, as resolved
+        self.environment = path / "environment.json"  # command, commit, versions, device
+        self.split = path / "split.csv"  # which images train and which validate
+        self.metrics = path / "metrics.csv"  # one row of figures an epoch
+        self.last = path / "last.ckpt"  # the checkpoint that was saved last
+        self.best = path / "best.ckpt"  # the one of the best epoch
+        self.pictures = path / "pictures"  # of each epoch, PNG
 
     def holds_a_run(self) -> bool:
         """Whether some run has written here."""

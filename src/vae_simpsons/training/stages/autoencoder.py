@@ -28,10 +28,6 @@ class AutoencoderStage(Stage):
     Figures, of training and validation alike: loss, mse, kl (nats an image), elbo (nats an image, at beta 1 and the
     pixel noise that kld_weight implies). Of validation also the active units, and the noise that is really left
     (sigma/residual) beside the noise that the loss assumes (sigma/implied).
-
-    Attributes:
-        kl_weight: beta * kld_weight.
-        elbo_sigma: pixel noise of the ELBO that is logged.
     """
 
     name = "autoencoder"
@@ -39,28 +35,29 @@ class AutoencoderStage(Stage):
     best = "val/loss"
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__()
+        self.settings = settings.optimizer
         self.network = build_autoencoder(settings)
         self.values = math.prod(self.network.image_shape)  # C * H * W
         self.latent_values = math.prod(self.network.latent_shape)
         self.kl_weight = settings.objective.beta * settings.objective.kld_weight
+        self.implied_sigma = objective.implied_sigma(self.kl_weight, self.values)
         self.elbo_sigma = objective.implied_sigma(settings.objective.kld_weight, self.values)
-        self.means: ValidationMeans | None = None
-        self.step_figures = ("loss", "mse", "kl", "elbo") if self.network.variational else ("loss", "mse")
+        self.means: ValidationMeans | None = None  # of the last validation
+        variational = self.network.variational
+        self.step_figures = ("loss", "mse", "kl", "elbo") if variational else ("loss", "mse")
         both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
-        implied = ["sigma/implied"] if self.network.variational else []
+        implied = ["sigma/implied"] if variational else []
         self.figures = (*both, "val/active_units", "sigma/residual", *implied, "lr")
 
     def optimizer(self, fused: bool) -> torch.optim.Adam:
         """Returns Adam."""
-        settings = self.settings.optimizer
-        return torch.optim.Adam(
-            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=fused
-        )
+        decay = self.settings.weight_decay
+        return torch.optim.Adam(self.network.parameters(), self.settings.lr, weight_decay=decay, fused=fused)
 
     def learning_rate(self, epoch: int) -> float:
         """Returns lr * lr_decay^epoch."""
-        return self.settings.optimizer.lr * self.settings.optimizer.lr_decay**epoch
+        return self.settings.lr * self.settings.lr_decay**epoch
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, and its loss, mse and, of a variational autoencoder, kl and elbo."""
@@ -82,38 +79,35 @@ class AutoencoderStage(Stage):
     def validate(self, batch: Batch) -> None:
         """Measures a batch, through one z drawn for each image."""
         x = normalise(batch.pixels)
-        recon, mu, log_var = self.network(x, self.noise)
-        self.sums.add(x, recon, mu, log_var)
+        self.sums.add(x, *self.network(x, self.noise))
 
     def end_validation(self, add_up: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Returns the means over every validation image."""
         self.means = means = self.sums.means(add_up)
-        figures = {"val/loss": means.mse, "val/mse": means.mse}
+        figures = {"val/loss": means.mse, "val/mse": means.mse, "sigma/residual": math.sqrt(means.mse)}
         if self.network.variational:
             kl = float(means.kl_per_dimension.sum())
             figures["val/loss"] += self.kl_weight * kl
             figures["val/kl"] = kl
-            figures["val/elbo"] = float(objective.elbo(means.mse, kl, self.elbo_sigma, self.values))
-            figures["sigma/implied"] = objective.implied_sigma(self.kl_weight, self.values)
-        return figures | {"sigma/residual": math.sqrt(means.mse), "val/active_units": float(means.active_units)}
+            figures["val/elbo"] = objective.elbo(means.mse, kl, self.elbo_sigma, self.values)
+            figures["sigma/implied"] = self.implied_sigma
+        return figures | {"val/active_units": float(means.active_units)}
 
-    def faults(self) -> dict[str, str | None]:
+    def faults(self) -> dict[str, str]:
         """Returns whether the posterior has collapsed or the decoder is dead."""
-        faults: dict[str, str | None] = {"collapse": None, "dead decoder": None}
-        if self.means is None:
-            return faults
+        assert self.means is not None, "after a validation"
         units, active = self.latent_values, self.means.active_units
         if self.network.variational and active <= FEW_UNITS * units:
-            faults["collapse"] = (
-                f"the posterior has collapsed: {active} of {units} latent units are active, so that the decoder "
-                "ignores z and all samples look alike. Lower --objective.kld_weight or --objective.beta."
-            )
-        elif self.means.varied <= LITTLE_VARIANCE:
-            faults["dead decoder"] = (
-                "the decoder is dead: it draws nearly the same picture whatever z is. Lower --optimizer.lr, or take "
-                "another --seed."
-            )
-        return faults
+            return {
+                "collapse": f"the posterior has collapsed: {active} of {units} latent units are active, so that the "
+                "decoder ignores z and all samples look alike. Lower --objective.kld_weight or --objective.beta."
+            }
+        if self.means.varied <= LITTLE_VARIANCE:
+            return {
+                "dead decoder": "the decoder is dead: it draws nearly the same picture whatever z is. Lower "
+                "--optimizer.lr, or take another --seed."
+            }
+        return {}
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns the originals above their reconstructions, and samples from the same z each time."""
@@ -125,19 +119,17 @@ class AutoencoderStage(Stage):
 
     def histograms(self) -> dict[str, Tensor]:
         """Returns the nats of each latent dimension over the last validation."""
-        if self.means is None or not self.network.variational:
-            return {}
-        return {"kl_per_dimension": self.means.kl_per_dimension}
+        assert self.means is not None, "after a validation"
+        return {"kl_per_dimension": self.means.kl_per_dimension} if self.network.variational else {}
 
     def describe(self) -> dict[str, str]:
         """Returns the network's shapes and what the weight of the KL term says about pixels."""
-        kind = "VAE" if self.network.variational else "autoencoder"
         image, latent = ("x".join(map(str, shape)) for shape in (self.network.image_shape, self.network.latent_shape))
-        lines = {"model": f"{kind}, {image} -> {latent} -> {image}, {self.network.parameter_count():,} parameters"}
-        if self.network.variational:
-            sigma = objective.implied_sigma(self.kl_weight, self.values)
-            lines["noise"] = (
-                f"beta * kld_weight = {self.kl_weight:g} takes pixels, which span [-1, 1], to have noise "
-                f"sigma = {sigma:.2f} (compare sigma/residual)"
-            )
-        return lines
+        shapes = f"{image} -> {latent} -> {image}, {self.network.parameter_count():,} parameters"
+        if not self.network.variational:
+            return {"model": f"autoencoder, {shapes}"}
+        noise = f"beta * kld_weight = {self.kl_weight:g} takes pixels, which span [-1, 1], to have noise"
+        return {
+            "model": f"VAE, {shapes}",
+            "noise": f"{noise} sigma = {self.implied_sigma:.2f} (compare sigma/residual)",
+        }

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from vae_simpsons.data.batches import Batch
-from vae_simpsons.settings import Settings
 
 
 class Stage(nn.Module):
@@ -28,10 +27,6 @@ class Stage(nn.Module):
     figures: tuple[str, ...]
     best: str
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self.settings = settings
-
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, (), to be differentiated, and the values of `step_figures`, detached."""
         raise NotImplementedError
@@ -46,18 +41,16 @@ class Stage(nn.Module):
 
     def start_validation(self, device: torch.device, seed: int) -> None:
         """Begins a validation whose noise `seed` decides."""
-        raise NotImplementedError
 
     def validate(self, batch: Batch) -> None:
         """Measures a batch of validation images."""
-        raise NotImplementedError
 
     def end_validation(self, add_up: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Returns the figures of the validation; `add_up` adds a tensor up over the processes."""
         raise NotImplementedError
 
-    def faults(self) -> dict[str, str | None]:
-        """Returns by name what may be wrong with the model, in words; None where the last validation is fine."""
+    def faults(self) -> dict[str, str]:
+        """Returns by name what seems wrong with the model since the last validation, in words."""
         return {}
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
