@@ -1,4 +1,4 @@
-"""The commands, as users type them: right, and wrong on purpose."""
+"""The commands as users type them, right and wrong."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Train a variational autoencoder on a folder of pictures.
+"""Train a variational autoencoder on a folder of images.
 
 from vae_simpsons import VAE
 VAE.load("last.ckpt").sample(64)      # (64, C, H, W), in [-1, 1]
@@ -21,7 +21,7 @@ __all__ = ["VAE", "VAEError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """`VAE`, imported on first use, so that `vae --help` need not wait for torch."""
+    """Imports `VAE` on first use, so that `vae --help` does not wait for torch."""
     if name == "VAE":
         from vae_simpsons.api import VAE
 

@@ -1,4 +1,4 @@
-"""`python -m vae_simpsons`, the same as `vae`."""
+"""Runs the command line: `python -m vae_simpsons` is the same as `vae`."""
 
 from vae_simpsons.cli import main
 

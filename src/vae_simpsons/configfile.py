@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Reads the settings in a YAML file, by dotted name and of the right types.
 
     Raises:
-        VAEError: no such file, or not a valid config. The first case begins with "path: ".
+        VAEError: no such file, or not a valid config.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -11,7 +11,7 @@ import torch
 
 from vae_simpsons import __version__
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow", "jsonargparse")
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow")
 
 
 def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:
