@@ -126,12 +126,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise _damaged(file, one_line(e)) from None
     if described.pop(DIGEST, None) != digest(described, tensors):
         raise _damaged(file, "its bytes are not those that were written")
+    epochs, figures = described.get("epochs"), described.get("figures")
+    if type(epochs) is not int or not 0 <= epochs < 2**31:
+        raise _damaged(file, f"epochs is {epochs!r:.40}")
+    if not isinstance(figures, dict) or not all(isinstance(value, (int, float)) for value in figures.values()):
+        raise _damaged(file, "its figures are not numbers")
     return Checkpoint(
         path=file,
         settings=_settings(described.get("settings"), file),
         tensors=tensors,
-        epochs=_whole_number(described.get("epochs"), "epochs", file),
-        figures=_figures(described.get("figures"), file),
+        epochs=epochs,
+        figures=figures,
         position=_position(described.get("position"), file),
     )
 
@@ -261,28 +266,15 @@ def _position(tree: Any, path: Path) -> Position | None:
     """Returns the position that `tree` describes; None where there is none."""
     if tree is None:
         return None
-    if not isinstance(tree, dict) or tree.keys() != {f.name for f in fields(Position)}:
-        raise _damaged(path, "its position in the run is incomplete")
-    for name in ("epochs", "steps", "epoch_steps", "best_epoch", "processes"):
-        _whole_number(tree[name], name, path)
-    best, seconds = tree["best"], tree["epoch_s"]
-    numbers = isinstance(seconds, (int, float)) and isinstance(best, (int, float, type(None)))
-    if not numbers or not isinstance(tree["stage"], str) or tree["epoch_steps"] > tree["steps"]:
+    try:
+        position = Position(**tree)
+    except TypeError:
+        raise _damaged(path, "its position in the run is incomplete") from None
+    numbers = [value for value in vars(position).values() if isinstance(value, int)]
+    kinds = all(isinstance(getattr(position, f.name), f.type) for f in fields(Position))
+    if not kinds or not all(0 <= n < 2**31 for n in numbers) or position.epoch_steps > position.steps:
         raise _damaged(path, "its position in the run is not possible")
-    return Position(**tree)
-
-
-def _figures(tree: Any, path: Path) -> dict[str, float]:
-    """Returns the named figures in `tree`."""
-    if not isinstance(tree, dict) or not all(isinstance(value, (int, float)) for value in tree.values()):
-        raise _damaged(path, "its figures are not numbers")
-    return {one_line(name): float(value) for name, value in tree.items()}
-
-
-def _whole_number(value: Any, name: str, path: Path) -> int:
-    if type(value) is not int or not 0 <= value < 2**31:
-        raise _damaged(path, f"{name} is {value!r:.40}")
-    return value
+    return position
 
 
 def _damaged(path: Path, reason: str) -> VAEError:

@@ -61,8 +61,11 @@ def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume:
     check_device(settings)
     pl.seed_everything(settings.seed, verbose=False)
     run = Run(settings, folder, command, resume)
-    for stage in build_stages(settings):
-        train_stage(run, stage)
+    try:
+        for stage in build_stages(settings):
+            train_stage(run, stage)
+    except KeyboardInterrupt:  # a second Ctrl-C
+        raise KeyboardInterrupt(how_to_resume(folder)) from None
 
 
 def train_stage(run: Run, stage: Stage) -> None:
@@ -108,7 +111,7 @@ def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: Image
     Raises:
         Interrupted: a signal stopped it.
         VAEError: the last checkpoint could not be written.
-        KeyboardInterrupt: a second Ctrl-C.
+        KeyboardInterrupt: a second Ctrl-C ended it at once.
     """
     last = run.folder.last
     try:
@@ -122,7 +125,7 @@ def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: Image
             saved = f", but the last steps could not be saved: {why}"
         raise Interrupted(f"stopped by {e}{saved}. {how_to_resume(run.folder)}", 128 + e.signum) from None
     except SystemExit:  # what Lightning makes of a second Ctrl-C
-        raise KeyboardInterrupt(how_to_resume(run.folder)) from None
+        raise KeyboardInterrupt from None
     if why := run.attempts.failing.get(str(last)):
         raise VAEError(
             f"out: {last} could not be written at the end: {why}. What is there is older. {how_to_resume(run.folder)}"
