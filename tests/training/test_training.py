@@ -189,6 +189,7 @@ def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
     def epoch(saving, number, loss):
         trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
         trainer.logger, trainer.global_step, trainer.world_size = SimpleNamespace(flush=lambda: None), 3, 1
+        trainer.precision_plugin = SimpleNamespace(state_dict=dict)
         saving.on_train_epoch_end(trainer, module)
         saving.on_train_end()
         return [read_checkpoint(path).epochs for path in (folder.last, folder.best)]

@@ -83,10 +83,11 @@ def train_stage(run: Run, stage: Stage) -> None:
         use_fast_convolutions(stage.network)
     module = build_module(stage, run.settings, engine, run.resume).to(memory_format=torch.channels_last)
     first_step = 0
-    if run.resume and run.resume.position:
+    if run.resume and (position := run.resume.position):
         stage.network.load_state_dict(run.resume.weights())
-        set_position(trainer, run.resume.position.epochs, run.resume.position.steps)
-        first_step = run.resume.position.epoch_steps
+        set_position(trainer, position.epochs, position.steps)
+        trainer.precision_plugin.load_state_dict(position.loss_scaler or {})
+        first_step = position.epoch_steps
     if trainer.is_global_zero:
         name = describe_device(device)
         create_folder(run.folder, run.settings, dataset, run.command, name, processes)

@@ -93,6 +93,7 @@ class SaveCheckpoints(pl.Callback):
             best=self.best,
             best_epoch=self.best_epoch,
             processes=trainer.world_size,
+            loss_scaler=trainer.precision_plugin.state_dict() or None,
         )
 
     def _write(self, checkpoint: Checkpoint, copy_to_cpu: Callable[[], dict[str, Tensor]], is_best: bool) -> None:
