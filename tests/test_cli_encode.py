@@ -88,6 +88,6 @@ def test_a_failure_half_way_leaves_nothing(capfd, run_folder, monkeypatch):
     def fails(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(encoding, "write_images", fails)
+    monkeypatch.setattr(encoding, "write_csv", fails)
     said = refused(capfd, "encode", "--ckpt", str(run_folder / "last.ckpt"))
     assert "--out: cannot write latents: No space left on device" in said
