@@ -45,7 +45,7 @@ def resume_run(options: Namespace, given: dict[str, Any]) -> int:
     from vae_simpsons.training import resuming, run, runfolder
 
     name = Path(options.config).stem if options.config else "*"
-    with renamed(path="--resume", which="--resume"):
+    with renamed(path="--resume", which="--resume", manifest="--resume"):
         path = runfolder.find_last(options.resume, given.get("out"), name)
         read_checkpoint(path)  # before anything is written; another process may still be training this run
         folder = runfolder.resumed_folder(given.get("out"), path)

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from vae_simpsons.checkpoint import Checkpoint, Position, write_checkpoint
-from vae_simpsons.files import link_or_copy
+from vae_simpsons.files import atomic_path, link_or_copy, sync_folder
 from vae_simpsons.training.health import Health
 from vae_simpsons.training.runfolder import RunFolder
 from vae_simpsons.training.stage import StageModule
@@ -99,13 +100,24 @@ class SaveCheckpoints(pl.Callback):
     def _write(self, checkpoint: Checkpoint, copy_to_cpu: Callable[[], dict[str, Tensor]], is_best: bool) -> None:
         checkpoint.tensors.update(copy_to_cpu())
         if self.attempts(str(checkpoint.path), write_checkpoint, checkpoint) and is_best:
-            self.attempts(str(self.folder.best), link_or_copy, checkpoint.path, self.folder.best)
+            self.attempts(str(self.folder.best), keep_copy, checkpoint.path, self.folder.best)
 
     def on_train_end(self, *_: object) -> None:
         """Waits for all that is being written, while TensorBoard's file is still open."""
         self.writer.finish()
 
     on_exception = on_train_end
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Makes `copy` the file that is now at `path`, which is only ever replaced and never changed.
+
+    Raises:
+        OSError: it cannot be written; what was at `copy` is still there.
+    """
+    with atomic_path(copy) as temporary:
+        link_or_copy(path, temporary)
+    sync_folder(copy.parent)
 
 
 def figures_of(trainer: pl.Trainer, module: StageModule) -> dict[str, float]:
