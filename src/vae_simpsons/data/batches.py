@@ -45,8 +45,10 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Tensor]:
         """uint8 batches (batch_size, C, H, W), where `pixels` is; or chunks of k, (k, batch_size, C, H, W)."""
         order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
-        mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
-        order, mirrored = self._of_this_process(order), self._of_this_process(mirrored)
+        order = self._of_this_process(order)
+        if self.horizontal_flip:  # else nothing is drawn, and nothing copied to the device that waits
+            drawn = random_bits(len(self.indices), FLIP_STREAM, self.seed, self.epoch)
+            mirrored = self._of_this_process(drawn >> 63 == 1)
         if self.chunk_ends is None:
             parts: Iterable = range(self.first_step, self.steps)
         else:
@@ -107,7 +109,10 @@ def free_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class CopiedAhead:
-    """The `batches`, read from the map and copied to a CUDA `device` by another thread while the last one is used."""
+    """The `batches`, read, pinned and copied to a CUDA `device` by another thread while the last one is used.
+
+    The copies have a stream of their own: on the stream that trains, each would wait for the steps before it.
+    """
 
     batches: TrainBatches | EvalBatches
     device: torch.device
@@ -118,10 +123,25 @@ class CopiedAhead:
     def __iter__(self) -> Iterator[Tensor]:
         """uint8 batches (n, C, H, W) on the device."""
         source = iter(self.batches)
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         waiting: deque = deque()
         with ThreadPoolExecutor(1) as reader:
             for _ in range(COPIED_AHEAD):
-                waiting.append(reader.submit(next, source, None))
+                waiting.append(reader.submit(self._copy_next, source, stream))
             while (batch := waiting.popleft().result()) is not None:
-                waiting.append(reader.submit(next, source, None))
-                yield batch.pin_memory().to(self.device, non_blocking=True)
+                waiting.append(reader.submit(self._copy_next, source, stream))
+                if stream is not None:
+                    batch, copied = batch
+                    torch.cuda.current_stream(self.device).wait_event(copied)  # the device waits, Python does not
+                    batch.record_stream(torch.cuda.current_stream(self.device))
+                yield batch
+
+    def _copy_next(
+        self, source: Iterator[Tensor], stream: torch.cuda.Stream | None
+    ) -> Tensor | tuple[Tensor, torch.cuda.Event] | None:
+        """The next batch, on a GPU with the event after which it is there; None at the end."""
+        batch = next(source, None)
+        if batch is None or stream is None:
+            return batch
+        with torch.cuda.stream(stream):
+            return batch.pin_memory().to(self.device, non_blocking=True), stream.record_event()
