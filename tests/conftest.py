@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vae_simpsons.cli import main
@@ -19,6 +20,12 @@ TINY = {
     "trainer.max_epochs": "2",
     "trainer.accelerator": "cpu",
 }
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU, and torch.cuda.is_available() is false here")
 
 
 def flags(settings: dict[str, str]) -> list[str]:

@@ -57,17 +57,6 @@ def test_fast_steps_are_the_plain_loops(pictures, tmp_path, monkeypatch, extra):
     are_alike(tmp_path, fast, plain, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize("extra", [(), ("--trainer.gradient_clip_val=0.01", "--data.horizontal_flip=true")])
-def test_a_captured_graph_takes_the_plain_loops_steps(pictures, tmp_path, extra):
-    extra = ("--trainer.max_epochs=3", "--trainer.accelerator=cuda", "--trainer.deterministic=true", *extra)
-    plain = train(tmp_path / "plain", pictures, "eager", *extra)
-    drawn_from = torch.cuda.get_rng_state()
-    fast = train(tmp_path / "fast", pictures, "graph", *extra)
-    assert torch.equal(torch.cuda.get_rng_state(), drawn_from)
-    are_alike(tmp_path, fast, plain, rtol=1e-4, atol=1e-5)
-
-
 def are_alike(folder: Path, fast: dict, plain: dict, **close: float) -> None:
     """Weights, statistics, optimizer, learning rate, steps and curves of the runs that left these checkpoints."""
     torch.testing.assert_close(fast["state_dict"], plain["state_dict"], **close)
