@@ -113,13 +113,12 @@ def sync_file(file: IO) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Writes the names in `folder` through to the disk, so that a power cut does not undo a rename."""
-    if os.name == "nt":  # cannot open folders
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if os.name != "nt":  # which cannot open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -131,11 +130,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def check_free_space(folder: Path, needed_bytes: int) -> None:
-    """Refuses to start writing what will not fit into `folder`, which need not exist yet.
-
-    Raises:
-        OSError: the disk has less free space.
-    """
+    """Refuses, with an OSError, to start writing what will not fit into `folder`, which need not exist yet."""
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:

@@ -53,12 +53,11 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields batches, or chunks of batches, on the device of `pixels`."""
-        order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
-        mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
-        order, mirrored = self._of_this_process(order), self._of_this_process(mirrored)
-        if self.chunk_ends is None:
-            parts: Iterable = range(self.first_step, self.steps)
-        else:
+        count = len(self.indices)
+        order = self._of_this_process(self.indices[permutation(count, ORDER_STREAM, self.seed, self.epoch)])
+        mirrored = self._of_this_process(random_bits(count, FLIP_STREAM, self.seed, self.epoch) >> 63 == 1)
+        parts: Iterable = range(self.first_step, self.steps)
+        if self.chunk_ends is not None:
             parts = (slice(a, b) for a, b in pairwise([self.first_step, *self.chunk_ends]))
         for part in parts:
             pixels = self.pixels[order[part]]  # (..., C, H, W)
@@ -127,10 +126,8 @@ class CopiedAhead:
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches on the device."""
         source = iter(self.batches)
-        waiting: deque = deque()
         with ThreadPoolExecutor(1) as reader:
-            for _ in range(COPIED_AHEAD):
-                waiting.append(reader.submit(next, source, None))
+            waiting = deque(reader.submit(next, source, None) for _ in range(COPIED_AHEAD))
             while (batch := waiting.popleft().result()) is not None:
                 waiting.append(reader.submit(next, source, None))
                 pixels, labels = (part.pin_memory().to(self.device, non_blocking=True) for part in batch)

@@ -84,7 +84,10 @@ def decode_image(path: Path, data: Data) -> Decoded:
         orientation = image.getexif().get(ORIENTATION, 1)
     factor = round(height / pixels.shape[1])
     box = [edge // factor for edge in crop_box(width, height, data)]
-    return Decoded(turn_upright(crop_and_resize(pixels, box, data.image_size), orientation), facts)
+    pixels = crop_and_resize(pixels, box, data.image_size)
+    if orientation in (5, 6, 7, 8):  # Exif 2.3: rows and columns of the scene are exchanged
+        pixels = pixels.transpose(1, 2)
+    return Decoded(pixels.flip(FLIPS.get(orientation, [])), facts)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -109,28 +112,14 @@ def crop_and_resize(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     return interpolate(part[None], (size, size), mode="bicubic", antialias=True)[0]
 
 
-def turn_upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Returns square `pixels` (C, S, S) as the camera saw them.
-
-    Source: Exif 2.3, tag 0x0112: which side of the scene the first row and the first column are.
-    """
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 2)
-    return pixels.flip(FLIPS.get(orientation, []))
-
-
 def jpeg_reduction(width: int, height: int, data: Data) -> int:
     """Returns 1, 2, 4 or 8: a JPEG is decoded at 1/this of its size, but at least three times the size wanted."""
     spare = min(width, height) / (3 * (data.resize or data.image_size))
     return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
 
 
-def check_size(width: int, height: int, file_bytes: int) -> None:
-    """Refuses an image that would take too much memory, or far too much for the size of its file.
-
-    Raises:
-        ValueError: with its size.
-    """
+def _check_size(width: int, height: int, file_bytes: int) -> None:
+    """Refuses an image that would take too much memory, or far too much for the size of its file."""
     if max(width, height) > MAX_SIDE:
         raise ValueError(f"{width}x{height}, a side of more than {MAX_SIDE:,} pixels")
     if width * height > MAX_PIXELS:
@@ -145,16 +134,16 @@ def _decode_pixels(image: Image.Image, raw: bytes, data: Data) -> Tensor:
     width, height = image.width // factor, image.height // factor
     if isinstance(image, JpegImageFile):
         _check_jpeg_scans(image, raw)
-        check_size(width, height, len(raw))
+        _check_size(width, height, len(raw))
         if image.mode in ("L", "RGB"):
             with suppress(ValueError):  # damaged, or of a kind that only Pillow decodes, in twice the time
                 colours = "GRAY" if data.channels == 1 else "RGB"
                 pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-image.height // factor))  # (h, w, C)
                 return torch.from_numpy(pixels).permute(2, 0, 1)
     image.draft(None, (width, height))  # affects JPEG only
-    check_size(image.width, image.height, len(raw))
+    _check_size(image.width, image.height, len(raw))
     tags = getattr(image, "tag_v2", {})  # a TIFF's
-    check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
+    _check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
     image.load()
     opaque = _without_transparency(image, "L" if data.channels == 1 else "RGB")
     pixels = np.array(opaque).reshape(opaque.height, opaque.width, data.channels)
@@ -175,7 +164,7 @@ def _check_jpeg_scans(image: JpegImageFile, raw: bytes) -> None:
     single_scan = START_OF_SCAN + bytes([0, length, components])
     if not image.info.get("progressive") and raw.startswith(single_scan, image.fp.tell() - 2 - length):
         return
-    check_size(image.width, image.height, len(raw))
+    _check_size(image.width, image.height, len(raw))
     scans = raw.count(START_OF_SCAN)
     if scans > MAX_SCANS:
         raise ValueError(f"a JPEG in {scans:,} scans, more than {MAX_SCANS}")

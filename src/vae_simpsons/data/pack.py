@@ -85,12 +85,7 @@ def pack_name(source: Path, files: Sequence[File], data: Data) -> str:
 
 
 def write_pack(source: Path, files: Sequence[File], data: Data, folder: Path, progress: Progress) -> None:
-    """Decodes `files` of `source` into a pack in the empty `folder`.
-
-    Raises:
-        OSError: `folder` cannot be written.
-        VAEError: more than a tenth of the files are unreadable.
-    """
+    """Decodes `files` of `source` into a pack in the empty `folder`."""
     shape = (len(files), data.channels, data.image_size, data.image_size)
     check_free_space(folder, math.prod(shape))
     with npy_writer(folder / "pixels.npy", shape, np.uint8) as append:
@@ -138,11 +133,7 @@ def read_images(
 
 
 def check_readable(index: Index) -> None:
-    """Refuses a folder of which more than a tenth is unreadable.
-
-    Raises:
-        VAEError: naming the first unreadable image.
-    """
+    """Refuses a folder of which more than a tenth is unreadable."""
     count = len(index.paths) + len(index.unreadable)
     if len(index.unreadable) > MAX_UNREADABLE * count:
         path, reason = index.unreadable[0]

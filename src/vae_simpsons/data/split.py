@@ -52,11 +52,7 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
 
 
 def check_count(split: Split, data: Data, processes: int) -> None:
-    """Refuses too few images: each process needs a training batch and a validation image.
-
-    Raises:
-        VAEError: with what would be accepted.
-    """
+    """Refuses too few images: each process needs a training batch and a validation image."""
     train, val = len(split.train), len(split.val)
     if train < data.batch_size * processes:
         each = f" in each of {processes} processes" if processes > 1 else ""

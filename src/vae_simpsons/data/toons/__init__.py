@@ -40,11 +40,7 @@ def write_toons(folder: Path, count: int, seed: int, size: int, show: Callable[[
 
 
 def cached_toons(count: int, seed: int, size: int, cache: Path, progress: Progress) -> Path:
-    """Returns the folder in `cache` that holds these toons; draws them if it does not exist.
-
-    Raises:
-        VAEError: `cache` cannot be written.
-    """
+    """Returns the folder in `cache` that holds these toons; draws them if it does not exist."""
 
     def fill(temporary: Path) -> None:
         write_toons(temporary, count, seed, size, progress("drawing toons", count))
