@@ -67,24 +67,10 @@ def group_near_duplicates(prints: Fingerprints, show: Callable[[int], None] | No
             differ = parent[a] != parent[b]
             a, b = a[differ], b[differ]
             rmse = np.sqrt(np.mean((thumbs[a].astype(np.float32) - thumbs[b]) ** 2, axis=1))
-            alike = rmse <= MAX_RMSE
-            _join(parent, a[alike], b[alike])
+            for i, j in zip(a[rmse <= MAX_RMSE], b[rmse <= MAX_RMSE], strict=True):
+                low, high = sorted((parent[i], parent[j]))
+                if low != high:
+                    parent[parent == high] = low
         if show:
             show(stop)
     return parent
-
-
-def _join(parent: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
-    """Joins the groups of each pair, in place; afterwards every image points at the first of its group."""
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        a, b = root(a), root(b)
-        parent[max(a, b)] = min(a, b)
-    while len(first) and (parent[parent] != parent).any():
-        parent[:] = parent[parent]

@@ -35,8 +35,7 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
         VAEError: a side would be empty.
     """
     if data.split == "grouped":
-        train = _draw_grouped(index, data.train_fraction, seed)
-        val = np.setdiff1d(_first_copies(index), train)
+        train, val = _draw_grouped(index, data.train_fraction, seed)
     else:
         count = len(index.paths)
         order = permutation(count, SPLIT_STREAM, seed) if data.split == "shuffled" else np.arange(count)
@@ -93,24 +92,19 @@ def read_manifest(manifest: Path, index: Index) -> Split:
         raise VAEError(f"manifest: cannot read the run's split, {manifest}: {one_line(e)}. Put it back.") from None
     if not rows or tuple(rows[0]) != COLUMNS:
         raise VAEError(f"manifest: {manifest} is no split: its first line is not {','.join(COLUMNS)}. Put it back.")
-    known = {p: i for i, p in enumerate(index.paths)}
-    gone = [p for p, side in sides.items() if side != DUPLICATE and p not in known]
+    known = set(index.paths)
+    gone = [path for path, side in sides.items() if side != DUPLICATE and path not in known]
     if gone:
         raise VAEError(
             f"data.path: {len(gone)} of the {len(sides)} images of {manifest} are gone, the first {gone[0]!r}. "
             "Put them back, or point data.path at where they are."
         )
-    train, val = ([known[p] for p, s in sides.items() if s == side] for side in (TRAIN, VAL))
-    return Split(_ascending(train), _ascending(val))
+    side_of = np.array([sides.get(path) for path in index.paths], dtype=object)
+    return Split(np.flatnonzero(side_of == TRAIN), np.flatnonzero(side_of == VAL))
 
 
-def _first_copies(index: Index) -> np.ndarray:
-    """Returns the images that are not byte for byte copies of an earlier one, ascending."""
-    return _ascending([copies[0] for copies in index.copies()])
-
-
-def _draw_grouped(index: Index, train_fraction: float, seed: int) -> np.ndarray:
-    """Returns the images that train, ascending.
+def _draw_grouped(index: Index, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images that train and that validate, ascending.
 
     Groups of near-duplicates, the largest first and otherwise in random order, go to the side where they leave the
     least chi-square: the sum of (count - quota)^2 / quota over the classes and over all classes together.
@@ -121,7 +115,7 @@ def _draw_grouped(index: Index, train_fraction: float, seed: int) -> np.ndarray:
         """Returns how many `images` there are of each class, and of all together, (classes + 1,)."""
         return np.append(np.bincount(labels[images], minlength=classes), len(images))
 
-    originals = set(_first_copies(index).tolist())
+    originals = {copies[0] for copies in index.copies()}  # no byte for byte copies of an earlier one
     groups = [[i for i in group if i in originals] for group in index.near_duplicates()]
     order = permutation(len(groups), SPLIT_STREAM, seed)
     groups = sorted((groups[i] for i in order), key=len, reverse=True)
@@ -136,8 +130,4 @@ def _draw_grouped(index: Index, train_fraction: float, seed: int) -> np.ndarray:
         counted[side] += counts
         if side == 0:
             train += group
-    return _ascending(train)
-
-
-def _ascending(indices: list[int]) -> np.ndarray:
-    return np.sort(np.array(indices, dtype=np.int64))
+    return np.sort(train), np.setdiff1d(list(originals), train)
