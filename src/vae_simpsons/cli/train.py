@@ -4,18 +4,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.cli.flags import add_settings, given_settings
-from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.parsing import Parser, Verb, add_settings, given_settings
 from vae_simpsons.configfile import from_flat, to_yaml
 from vae_simpsons.errors import UsageError, renamed
 from vae_simpsons.settings import to_flat
 
 
 def add_train_options(parser: Parser) -> None:
-    """Adds the options of `vae train`."""
-    parser.add_argument(
-        "--resume", metavar="last|PATH", help="continue the newest run of this config, a run folder or a checkpoint"
-    )
+    resumes = "continue the newest run of this config, a run folder or a checkpoint"
+    parser.add_argument("--resume", metavar="last|PATH", help=resumes)
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and exit")
     add_settings(parser)
 
