@@ -9,6 +9,7 @@ from torch import Tensor, nn
 # exp(10) = 22,026 is finite in every precision, float16 (65,504) included, and so is a sum of a few of them;
 # exp(0.5 * -20) = 4.5e-5, the smallest standard deviation, is finer than any 8-bit pixel can ask for.
 LOG_VAR_RANGE = (-20.0, 10.0)
+Shape = tuple[int, ...]
 
 
 class Autoencoder(nn.Module):
@@ -23,18 +24,11 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        image_shape: tuple[int, ...],
-        latent_shape: tuple[int, ...],
-        variational: bool = True,
+        self, encoder: nn.Module, decoder: nn.Module, image_shape: Shape, latent_shape: Shape, variational: bool = True
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.image_shape = image_shape
-        self.latent_shape = latent_shape
+        self.encoder, self.decoder = encoder, decoder
+        self.image_shape, self.latent_shape = image_shape, latent_shape
         self.variational = variational
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -10,10 +10,8 @@ class Encoder(nn.Module):
     """x -> mu, log_var: convolutions that halve the image, then one linear layer for each.
 
     Args:
-        channels: C of the images.
-        image_size: their height and width; 2^len(widths) divides it.
+        image_size: height and width of the images; 2^len(widths) divides it.
         widths: channels after each stage.
-        latent_dim: length of mu and of log_var.
         variational: without it there is no layer for log_var, and None in its place.
     """
 

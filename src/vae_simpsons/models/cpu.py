@@ -23,10 +23,7 @@ SMALL_MAP = 4 * 4
 
 
 def use_fast_convolutions(network: nn.Module) -> None:
-    """Replaces, in place, those convolutions of `network` that have a faster form on a CPU; weights and names stay.
-
-    For a network that lives on a CPU. On a GPU, and for an export, the plain layers are the right ones.
-    """
+    """Replaces, in place, the convolutions of a `network` on a CPU that have a faster form; weights and names stay."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if (fast := fast_form(layer)) is not None:
