@@ -15,7 +15,7 @@ from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import GraphModule
-from vae_simpsons.training.resuming import check_epoch_steps, check_processes, check_resumable
+from vae_simpsons.training.resuming import check_position, check_resumable
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import build_stages
 
@@ -137,17 +137,17 @@ def test_in_the_middle_of_an_epoch_the_number_of_processes_must_be_the_same(tmp_
         return Checkpoint(tmp_path / "x", Settings(), {}, epochs=1, position=position)
 
     with pytest.raises(VAEError, match="trainer.devices: 1 processes, .* was shared among 2. Resume with as many"):
-        check_processes(saved(1), 1)
-    check_processes(saved(1), 2)
-    check_processes(saved(0), 1)
+        check_position(saved(1), processes=1, steps=3)
+    check_position(saved(1), processes=2, steps=3)
+    check_position(saved(0), processes=1, steps=3)
 
 
 def test_a_position_behind_the_end_of_its_epoch_is_refused(tmp_path):
     position = Position("autoencoder", epochs=0, steps=5, epoch_steps=4)
     resume = Checkpoint(tmp_path / "x", Settings(), {}, epochs=0, position=position)
-    check_epoch_steps(resume, 4)
+    check_position(resume, processes=1, steps=4)
     with pytest.raises(VAEError, match="path: .*x is damaged: it is at step 4 of an epoch of 3. Copy it again"):
-        check_epoch_steps(resume, 3)
+        check_position(resume, processes=1, steps=3)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def no_room(*_):
 
 def finish_saving(trainer) -> None:
     """Wait for the thread that writes."""
-    next(c for c in trainer.callbacks if isinstance(c, SaveCheckpoints)).writer.finish()
+    next(c for c in trainer.callbacks if isinstance(c, SaveCheckpoints)).run.writer.finish()
 
 
 def failing(monkeypatch, owner, name: str, calls: set[int], error=no_room) -> None:

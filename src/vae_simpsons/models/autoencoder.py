@@ -9,6 +9,7 @@ from torch import Tensor, nn
 # exp(10) = 22,026 is finite in every precision, float16 (65,504) included, and so is a sum of a few of them;
 # exp(0.5 * -20) = 4.5e-5, the smallest standard deviation, is finer than any 8-bit pixel can ask for.
 LOG_VAR_RANGE = (-20.0, 10.0)
+Shape = tuple[int, ...]
 
 
 class Autoencoder(nn.Module):
@@ -20,31 +21,20 @@ class Autoencoder(nn.Module):
         encoder: (B, C, H, W) -> mu, log_var, each (B, *latent); log_var is None where `variational` is false.
         decoder: (B, *latent) -> (B, C, H, W) in [-1, 1].
         image_shape: (C, H, W).
-        latent_shape: of one latent.
-        variational: without it z = mu, and there is no log_var.
     """
 
     def __init__(
-        self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        image_shape: tuple[int, ...],
-        latent_shape: tuple[int, ...],
-        variational: bool = True,
+        self, encoder: nn.Module, decoder: nn.Module, image_shape: Shape, latent_shape: Shape, variational: bool = True
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.image_shape = image_shape
-        self.latent_shape = latent_shape
+        self.encoder, self.decoder = encoder, decoder
+        self.image_shape, self.latent_shape = image_shape, latent_shape
         self.variational = variational
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the posterior's mu and log_var, (B, *latent), of x (B, C, H, W); log_var is in LOG_VAR_RANGE."""
         mu, log_var = self.encoder(x)
-        if log_var is None:
-            return mu.float(), None
-        return mu.float(), log_var.float().clamp(*LOG_VAR_RANGE)
+        return mu.float(), None if log_var is None else log_var.float().clamp(*LOG_VAR_RANGE)
 
     def decode(self, z: Tensor) -> Tensor:
         """Returns the mean image (B, C, H, W), in [-1, 1], of z (B, *latent)."""
@@ -64,10 +54,7 @@ class Autoencoder(nn.Module):
 def reparameterize(mu: Tensor, log_var: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Returns z = mu + eps * exp(0.5 * log_var) with eps ~ N(0, I), of the shape of mu.
 
-    Args:
-        generator: where eps comes from, on mu's device; None: the device's default generator.
-
-    Source: Kingma & Welling, arXiv 1312.6114, Section 2.4.
+    eps comes from `generator`, on mu's device, or from the device's default one. Source: Kingma & Welling, Section 2.4.
     """
     eps = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
     return mu + eps * torch.exp(0.5 * log_var)

@@ -11,11 +11,7 @@ MAX_NUMBERS = 2**31  # weights, or values in one layer; the published network ha
 
 
 def build_autoencoder(settings: Settings) -> Autoencoder:
-    """Returns the autoencoder that `settings` describe, freshly initialised.
-
-    Raises:
-        VAEError: it has more weights than any machine of today could train.
-    """
+    """Returns the autoencoder that `settings` describe, freshly initialised; one too large to train is refused."""
     describe_autoencoder(settings)
     return _autoencoder(settings)
 
@@ -28,13 +24,13 @@ def describe_autoencoder(settings: Settings) -> Autoencoder:
     """
     with torch.device("meta"):
         network = _autoencoder(settings)
-    size, widths = settings.data.image_size, settings.model.widths
+    size, widths, parameters = settings.data.image_size, settings.model.widths, network.parameter_count()
     largest = max(width * (size >> stage) ** 2 for stage, width in enumerate(widths))  # the decoder's last, or wider
-    if network.parameter_count() > MAX_NUMBERS or largest > MAX_NUMBERS:
+    if max(parameters, largest) > MAX_NUMBERS:
         raise VAEError(
             f"model.widths: {list(widths)}, latent_dim {settings.model.latent_dim} and images of {size}x{size} make "
-            f"{network.parameter_count():,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the "
-            "most. Give smaller ones."
+            f"{parameters:,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the most. "
+            "Give smaller ones."
         )
     return network
 
@@ -42,10 +38,6 @@ def describe_autoencoder(settings: Settings) -> Autoencoder:
 def _autoencoder(settings: Settings) -> Autoencoder:
     data, model = settings.data, settings.model
     sizes = (data.channels, data.image_size, model.widths, model.latent_dim)
-    return Autoencoder(
-        Encoder(*sizes, variational=model.variational),
-        Decoder(*sizes),
-        image_shape=(data.channels, data.image_size, data.image_size),
-        latent_shape=(model.latent_dim,),
-        variational=model.variational,
-    )
+    encoder, decoder = Encoder(*sizes, variational=model.variational), Decoder(*sizes)
+    image_shape = (data.channels, data.image_size, data.image_size)
+    return Autoencoder(encoder, decoder, image_shape, (model.latent_dim,), model.variational)

@@ -23,10 +23,7 @@ class ImagesDataModule(pl.LightningDataModule):
 
     def __init__(self, dataset: Dataset, settings: Settings, chunked: bool = False, first_step: int = 0) -> None:
         super().__init__()
-        self.dataset = dataset
-        self.settings = settings
-        self.chunked = chunked
-        self.first_step = first_step
+        self.dataset, self.settings, self.chunked, self.first_step = dataset, settings, chunked, first_step
         self.pixels, self.labels = dataset.pack.pixels, dataset.labels
 
     def setup(self, stage: str) -> None:
@@ -46,41 +43,31 @@ class ImagesDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainBatches | CopiedAhead:
         """Returns the batches of the current epoch, of this process."""
+        trainer, data, first = self.trainer, self.settings.data, self.first_step
+        self.first_step = 0
         batches = TrainBatches(
             self.pixels,
             self.labels,
             self.dataset.train,
-            self.settings.data.batch_size,
+            data.batch_size,
             seed=self.settings.seed,
-            epoch=self.trainer.current_epoch,
-            horizontal_flip=self.settings.data.horizontal_flip,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-            first_step=self.first_step,
+            epoch=trainer.current_epoch,
+            horizontal_flip=data.horizontal_flip,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            first_step=first,
         )
         if self.chunked:
-            batches = replace(batches, chunk_ends=self.chunk_ends(batches.steps))
-        self.first_step = 0
+            most, every = chunk_steps(self.pixels.shape[1:], data.batch_size), trainer.log_every_n_steps
+            ends = chunk_ends(batches.steps - first, trainer.global_step, every, most, trainer.max_steps)
+            batches = replace(batches, chunk_ends=[first + end for end in ends])
         return self.copied_ahead(batches)
-
-    def chunk_ends(self, steps: int) -> list[int]:
-        """Returns the steps, of an epoch's `steps`, after which a chunk ends."""
-        most = chunk_steps(self.pixels.shape[1:], self.settings.data.batch_size)
-        trainer, first = self.trainer, self.first_step
-        ends = chunk_ends(steps - first, trainer.global_step, trainer.log_every_n_steps, most, trainer.max_steps)
-        return [first + end for end in ends]
 
     def val_dataloader(self) -> EvalBatches | CopiedAhead:
         """Returns this process's share of the validation images."""
-        batches = EvalBatches(
-            self.pixels,
-            self.labels,
-            self.dataset.val,
-            self.settings.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH,
-            rank=self.trainer.global_rank,
-            world=self.trainer.world_size,
-        )
-        return self.copied_ahead(batches)
+        size = self.settings.data.batch_size if self.device.type == "cpu" else GPU_EVAL_BATCH
+        share = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
+        return self.copied_ahead(EvalBatches(self.pixels, self.labels, self.dataset.val, size, **share))
 
     def copied_ahead(self, batches: TrainBatches | EvalBatches) -> TrainBatches | EvalBatches | CopiedAhead:
         """Returns `batches`, copied ahead of their turn where the images are not on the GPU that trains."""

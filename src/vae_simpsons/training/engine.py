@@ -2,22 +2,22 @@
 
 On a GPU a step of batch 64 is a hundred kernels of a few microseconds, and launching them from Python takes longer than
 running them. A CUDA graph is the same kernels, recorded once and launched as one. Lightning's own work around each
-training_step takes longer still, so one training_step here trains on a chunk of batches. Whatever else is seen of a run
-is as in the plain loop: global_step, the steps at which figures are logged, schedules, clipping, checkpoints.
-
-Source: CUDA semantics, "CUDA Graphs", in PyTorch's notes; Accelerating PyTorch with CUDA Graphs, PyTorch blog, 2021.
+training_step takes longer still, so one training_step here trains on a chunk of batches; all else is as in the plain
+loop. Source: CUDA semantics, "CUDA Graphs", in PyTorch's notes.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.batches import Batch
+from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import count_steps
@@ -38,19 +38,14 @@ class Engine:
 
 
 def choose_engine(settings: Settings, device: torch.device, processes: int) -> Engine:
-    """Returns the engine that trainer.engine means on `device`.
-
-    Raises:
-        VAEError: graph was asked for, and cannot be.
-    """
+    """Returns the engine that trainer.engine means on `device`."""
     engine = settings.trainer.engine
     if engine == "auto":
         # Not graph yet: nobody has seen the captured step on a GPU. scripts/gpu_proof.py is to show it.
         return Engine("eager", "the plain loop")
-    obstacle = why_no_graph(settings, device, processes)
-    if engine == "graph" and obstacle:
-        raise VAEError(f"trainer.engine: graph, but {obstacle}. Give auto, or eager.")
     if engine == "graph":
+        if obstacle := why_no_graph(settings, device, processes):
+            raise VAEError(f"trainer.engine: graph, but {obstacle}. Give auto, or eager.")
         return Engine("graph", "each step is the replay of a CUDA graph")
     if engine == "compile" and (reason := why_no_compiler(device)):
         return Engine("eager", f"compile does not work here: {reason}")
@@ -71,7 +66,7 @@ def why_no_graph(settings: Settings, device: torch.device, processes: int) -> st
 def why_no_compiler(device: torch.device) -> str | None:
     """Returns why torch.compile does not work on `device`; None: it does."""
     try:
-        torch.compile(torch.nn.functional.silu)(torch.ones(8, device=device))
+        torch.compile(nn.functional.silu)(torch.ones(8, device=device))
     except Exception as e:  # of a missing compiler, dozens of kinds
         return one_line(e)[:160]
     return None
@@ -87,14 +82,10 @@ def build_module(stage: Stage, settings: Settings, engine: Engine, resume: Check
 
 
 def chunk_ends(steps: int, done: int, every: int, most: int, limit: int = -1) -> list[int]:
-    """Returns the steps of an epoch after which a chunk ends: those after which something else happens, among others.
+    """Returns those of an epoch's `steps` after which a chunk, of at most `most`, ends.
 
-    Args:
-        steps: of the epoch.
-        done: trainer.global_step at its start.
-        every: trainer.log_every_n_steps, after which figures are read.
-        most: the largest number of steps in a chunk, at least 1.
-        limit: trainer.max_steps; -1 for none.
+    One ends where something else happens: where trainer.global_step, `done` at the epoch's start, is a multiple of
+    `every` (trainer.log_every_n_steps: figures are read), or `limit` (trainer.max_steps; -1 for none).
     """
     ends, last = [], 0
     while last < steps:
@@ -116,8 +107,7 @@ def capture(step: Callable[[], None]) -> Callable[[], None]:
 class GraphModule(StageModule):
     """A StageModule whose training_step trains on a chunk of batches, each step the replay of one graph.
 
-    Args:
-        capture: returns what replays a step; on a CPU, for tests, the step itself will do.
+    `capture` returns what replays a step; on a CPU, for tests, the step itself will do.
     """
 
     def __init__(
@@ -134,7 +124,7 @@ class GraphModule(StageModule):
             self.prepare(Batch(*(part[0] for part in chunk)))
         for number, batch in enumerate(zip(*chunk, strict=True)):
             self.fill(Batch(*batch))
-            self.seed_noise(self.steps_done + number)
+            seed_device(self.device, self.noise_seeds[self.steps_done + number])
             self.replay()
         steps = len(chunk.pixels)
         self.after_steps(steps)
@@ -164,10 +154,10 @@ class GraphModule(StageModule):
         self.adam.zero_grad(set_to_none=True)
         loss, figures = self.measure(self.batch)
         loss.backward()
-        self.prepare_optimizer_step(self.adam, figures[0])
+        self.last_loss.copy_(figures[0])
+        self.on_before_optimizer_step(self.adam)
         self.adam.step()
         self.add(figures)
-        self.last_loss.copy_(figures[0])
 
 
 @contextmanager
@@ -176,11 +166,11 @@ def side_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
+    main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    side.wait_stream(main)
+    with torch.cuda.stream(side):
         yield
-    torch.cuda.current_stream(device).wait_stream(stream)
+    main.wait_stream(side)
 
 
 @contextmanager
@@ -189,22 +179,20 @@ def unchanged(module: nn.Module, adam: torch.optim.Optimizer) -> Iterator[None]:
 
     Random numbers need no putting back: every step is seeded.
     """
-    weights = [*module.parameters(), *module.buffers()]
-    weights_before = [w.detach().clone() for w in weights]
-    state_before = {p: {k: v.clone() for k, v in state.items()} for p, state in adam.state.items()}
+
+    def moments() -> list[Tensor]:
+        return [value for state in adam.state.values() for value in state.values()]
+
+    kept = [*module.parameters(), *module.buffers(), *moments()]
+    copies = [tensor.detach().clone() for tensor in kept]
     yield
     with torch.no_grad():
-        for weight, before in zip(weights, weights_before, strict=True):
-            weight.copy_(before)
-        for parameter, state in adam.state.items():
-            for key, value in state.items():
-                if parameter in state_before:
-                    value.copy_(state_before[parameter][key])
-                else:
-                    value.zero_()
+        for moment in moments():  # those that the block has made begin at zero
+            moment.zero_()
+        for tensor, copy in zip(kept, copies, strict=True):
+            tensor.copy_(copy)
 
 
 def chunk_steps(shape: Sequence[int], batch_size: int) -> int:
     """Returns how many batches of uint8 images of `shape` (C, H, W) a chunk may hold, at least 1."""
-    channels, height, width = shape
-    return max(1, CHUNK_BYTES // (batch_size * channels * height * width))
+    return max(1, CHUNK_BYTES // (batch_size * math.prod(shape)))

@@ -22,22 +22,18 @@ class Health(pl.Callback):
             self.check(trainer, module)
 
     def on_validation_start(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Checks before a whole epoch counts."""
-        self.check(trainer, module)
+        self.check(trainer, module)  # before a whole epoch counts
 
     def check(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Checks whether there were steps that were not finite.
-
-        Raises:
-            VAEError: there was one, and the run is to stop; or every step was one.
-        """
-        bad = int(module.guard.bad)
+        """Ends a run that has had a step that was not finite or, if it leaves such steps out, no other step."""
+        guard = module.guard
+        bad, steps = int(guard.bad), int(guard.steps)
         if bad == self.known_bad:
             return
-        first = trainer.global_step - int(module.guard.steps) + int(module.guard.first_bad)
-        if not module.guard.skip:
+        first = trainer.global_step - steps + int(guard.first_bad)
+        if not guard.skip:
             raise VAEError(f"step {first} (epoch {trainer.current_epoch + 1}): {explain_fault(module)}")
-        if bad == int(module.guard.steps):
+        if bad == steps:
             raise VAEError(f"every step since step {first} was left out: {explain_fault(module)}")
         if trainer.is_global_zero:
             warn(f"by step {trainer.global_step}, {bad} steps were left out: their loss or gradient was not finite.")
@@ -55,19 +51,13 @@ class Health(pl.Callback):
 def explain_fault(module: StageModule) -> str:
     """Returns what is not finite, the likely cause, and what to change."""
     settings = module.settings.trainer
-    lr = float(module.adam.param_groups[0]["lr"])
-    if not all(bool(p.isfinite().all()) for p in module.stage.network.parameters()):
-        return (
-            "the weights themselves are not finite: the run resumed from a bad checkpoint. Take another, say best.ckpt."
-        )
-    cause = f"likely the learning rate ({lr:.3g}) is too large"
+    cause = f"likely the learning rate ({float(module.adam.param_groups[0]['lr']):.3g}) is too large"
     if settings.precision == "16-mixed":
         cause = "likely float16, which ends at 65,504, is too small (bf16-mixed is not)"
     again = f"Start again with --optimizer.lr {module.settings.optimizer.lr / 5:g}"
-    clip = ""
     if settings.gradient_clip_val is None:
-        clip = ", or resume from the last checkpoint with --trainer.gradient_clip_val 1"
+        again += ", or resume from the last checkpoint with --trainer.gradient_clip_val 1"
     return (
         f"the loss or its gradient is not finite; {cause}. Nothing of it reached the weights or a checkpoint. "
-        f"{again}{clip}, or with --trainer.on_nonfinite skip."
+        f"{again}, or with --trainer.on_nonfinite skip."
     )

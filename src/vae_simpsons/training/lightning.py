@@ -7,7 +7,6 @@ import logging
 import warnings
 
 import pytorch_lightning as pl
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from vae_simpsons.checkpoint import Position
 
@@ -30,20 +29,18 @@ def set_position(trainer: pl.Trainer, position: Position) -> None:
     for epochs_counted in (loop.epoch_progress.total, loop.epoch_progress.current):
         for name in ("ready", "started", "processed", "completed"):
             setattr(epochs_counted, name, position.epochs)
-    epoch_loop = loop.epoch_loop
-    automatic = epoch_loop.automatic_optimization.optim_progress.optimizer.step
-    manual = epoch_loop.manual_optimization.optim_step_progress
+    automatic = loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
+    manual = loop.epoch_loop.manual_optimization.optim_step_progress
     for steps_counted in (automatic.total, manual.total):
         steps_counted.ready = steps_counted.completed = position.steps
-    epoch_loop._batches_that_stepped = position.steps  # the x-axis of the curves
+    loop.epoch_loop._batches_that_stepped = position.steps  # the x-axis of the curves
     trainer.precision_plugin.load_state_dict(position.loss_scaler or {})
 
 
 def count_steps(trainer: pl.Trainer, steps: int) -> None:
     """Counts `steps` optimizer steps that one training_step has made, as if each had been a training_step.
 
-    With manual optimization Lightning counts the calls of its own optimizer wrapper, which a replayed step has none of;
-    global_step would stand still, and with it every x-axis.
+    With manual optimization Lightning counts the calls of its own optimizer wrapper, and a replayed step has none.
     """
     loop = trainer.fit_loop.epoch_loop
     progress = loop.manual_optimization.optim_step_progress
@@ -51,8 +48,3 @@ def count_steps(trainer: pl.Trainer, steps: int) -> None:
         counted.ready += steps
         counted.completed += steps
     loop._batches_that_stepped += steps - 1  # Lightning adds one for the training_step itself
-
-
-def cluster_plugins() -> list[SLURMEnvironment]:
-    """Returns SLURM's plugin in a SLURM job, without its own answer to signals: StopOnSignal has one."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -31,25 +30,19 @@ class RunLogger(TensorBoardLogger):
         if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
             time.sleep(1)  # files are read in the order of their names, which have whole seconds
 
-    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a point to each curve; Lightning's own method makes a ValueError of a full disk."""
         for name, value in metrics.items():
             self._try(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
 
-    @rank_zero_only
     def log_hyperparams(
         self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None, step: int | None = None
     ) -> None:
-        """Adds settings and final figures to the HPARAMS tab."""
         self._try(super().log_hyperparams, params, metrics, step)
 
-    @rank_zero_only
     def add_histogram(self, name: str, values: Tensor, step: int) -> None:
-        """Adds a histogram."""
         self._try(lambda: self.experiment.add_histogram(name, values, step))
 
-    @rank_zero_only
     def add_picture(self, name: str, png: bytes, size: tuple[int, int, int], step: int) -> None:
         """Adds a picture, the bytes of a PNG of size (C, h, w)."""
         channels, height, width = size
@@ -57,19 +50,17 @@ class RunLogger(TensorBoardLogger):
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
         self._try(lambda: self.experiment.file_writer.add_summary(summary, step))
 
-    @rank_zero_only
     def flush(self) -> None:
         """Hands all that was logged to the system."""
         self._try(lambda: self.experiment.flush(), proves=True)
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Closes the file."""
         self._try(super().finalize, status)
 
     def save(self) -> None:
         """Does nothing: Lightning's own would write a second config file beside config.yaml."""
 
+    @rank_zero_only
     def _try(self, job: Callable[..., object], *arguments: object, proves: bool = False) -> None:
         with self.lock:
             if CURVES in self.attempts.failing and not proves:
@@ -78,23 +69,19 @@ class RunLogger(TensorBoardLogger):
                 self._close()
 
     def _close(self) -> None:
-        """Closes the file, and removes an empty one; the next file only adds to it."""
+        """Closes the file; the next file only adds to it."""
         if self._experiment is not None:
             with suppress(OSError):
                 self._experiment.close()
         self._experiment = None
         self._kwargs["purge_step"] = None
-        for path in Path(self.log_dir).glob("events.out.tfevents.*"):
-            with suppress(OSError):
-                if not path.stat().st_size:
-                    path.unlink()
 
 
 def quiet_tensorboard() -> None:
     """Lets the thread that writes TensorBoard's file end without a traceback: the logger's next call reports it."""
-    threading.excepthook = _ignore_tensorboard
 
+    def ignore(failed: threading.ExceptHookArgs) -> None:
+        if not (type(failed.thread).__name__ == "_AsyncWriterThread" and isinstance(failed.exc_value, OSError)):
+            threading.__excepthook__(failed)
 
-def _ignore_tensorboard(failed: threading.ExceptHookArgs) -> None:
-    if not (type(failed.thread).__name__ == "_AsyncWriterThread" and isinstance(failed.exc_value, OSError)):
-        threading.__excepthook__(failed)
+    threading.excepthook = ignore

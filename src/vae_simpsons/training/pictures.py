@@ -26,12 +26,10 @@ class Pictures(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, module: StageModule) -> None:
         """Chooses images spread over the validation set: sorted files begin with one class."""
         dataset = trainer.datamodule.dataset
-        count = min(ORIGINALS, len(dataset.val))
-        spread = np.linspace(0, len(dataset.val) - 1, count).round().astype(int)
+        spread = np.linspace(0, len(dataset.val) - 1, min(ORIGINALS, len(dataset.val))).round().astype(int)
         self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
 
     def on_validation_end(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Draws them, and hands them to the writer."""
         if not trainer.is_global_zero:
             return
         step = last_step(trainer)

@@ -12,11 +12,7 @@ MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer."
 
 
 def check_resume(settings: Settings, resume: Checkpoint) -> None:
-    """Refuses settings that would turn a resumed run into another one.
-
-    Raises:
-        VAEError: naming what differs; the run has all its epochs already; an exported model.
-    """
+    """Refuses an exported model, settings that would make another run of it, and a run that is done."""
     if resume.position is None:
         raise VAEError(
             f"path: {resume.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
@@ -24,10 +20,10 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
     before, now = to_flat(resume.settings), to_flat(settings)
     differing = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
     if differing:
-        key = differing[0]
-        others = f" ({', '.join(differing[1:])} too)" if differing[1:] else ""
+        key, *others = differing
+        too = f" ({', '.join(others)} too)" if others else ""
         raise VAEError(
-            f"{key}: {now[key]} here, {before[key]} in {resume.path}{others}. A resumed run keeps its settings: "
+            f"{key}: {now[key]} here, {before[key]} in {resume.path}{too}. A resumed run keeps its settings: "
             "leave --config out to take them from the checkpoint, or start a new run."
         )
     if resume.epochs >= settings.trainer.max_epochs:
@@ -37,41 +33,24 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
         )
 
 
-def check_processes(resume: Checkpoint, processes: int) -> None:
-    """Refuses to continue an epoch that was shared among another number of processes.
-
-    Raises:
-        VAEError: with that number.
-    """
+def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
+    """Refuses an epoch that was shared among another number of `processes`, or is behind its end, after `steps`."""
     position = resume.position
-    if position and position.epoch_steps and position.processes != processes:
+    if position.epoch_steps and position.processes != processes:
         raise VAEError(
             f"trainer.devices: {processes} processes, but the epoch that {resume.path} was saved in was shared among "
             f"{position.processes}. Resume with as many; at the end of an epoch the number may change."
         )
-
-
-def check_epoch_steps(resume: Checkpoint, steps: int) -> None:
-    """Refuses a position behind the end of its epoch, which has `steps`.
-
-    Raises:
-        VAEError: with both numbers.
-    """
-    if resume.position and resume.position.epoch_steps > steps:
+    if position.epoch_steps > steps:
         raise VAEError(
-            f"path: {resume.path} is damaged: it is at step {resume.position.epoch_steps:,} of an epoch of {steps:,}. "
+            f"path: {resume.path} is damaged: it is at step {position.epoch_steps:,} of an epoch of {steps:,}. "
             "Copy it again, or use another checkpoint of the run."
         )
 
 
 def check_resumable(resume: Checkpoint, stage: Stage) -> None:
-    """Refuses a checkpoint that lacks something of what training resumes from, or has it in another form.
-
-    Raises:
-        VAEError: naming the first such thing.
-    """
+    """Refuses a checkpoint that lacks something of what `stage` resumes from, or has it in another form."""
     position = resume.position
-    assert position is not None, "check_resume has seen to it"
     if position.stage != stage.name:
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)

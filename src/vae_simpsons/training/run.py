@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons.checkpoint import Checkpoint
-from vae_simpsons.data.dataset import Dataset, load_dataset
+from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.devices import available_devices, describe_device
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
@@ -19,11 +20,11 @@ from vae_simpsons.training.announce import announcement, summary
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose_engine
 from vae_simpsons.training.health import Health
-from vae_simpsons.training.lightning import cluster_plugins, quiet_lightning, set_position
+from vae_simpsons.training.lightning import quiet_lightning, set_position
 from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
-from vae_simpsons.training.resuming import check_epoch_steps, check_processes, check_resumable
+from vae_simpsons.training.resuming import check_position, check_resumable
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import Stage, build_stages
@@ -34,12 +35,8 @@ from vae_simpsons.training.table import MetricsTable, read_table
 def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume: Checkpoint | None) -> None:
     """Trains as `settings` say, from the start or from `resume`, and leaves the results in `folder`.
 
-    Args:
-        command: how the user started this, for environment.json.
-
-    Raises:
-        VAEError: settings, data or a folder that training cannot start with; nothing has been written then.
-        KeyboardInterrupt: with a line that says how to resume.
+    `command` is how the user started this. Settings, data or a folder that training cannot start with end in a VAEError
+    before anything is written; what ends a run early says how to resume.
     """
     quiet_lightning()
     quiet_tensorboard()
@@ -60,46 +57,32 @@ def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume:
 
 def train_stage(run: Run, stage: Stage) -> None:
     """Trains one stage with a Trainer of its own."""
+    settings, resume, position = run.settings, run.resume, run.position
     trainer = build_trainer(run)
-    device, processes = trainer.strategy.root_device, trainer.world_size
-    if run.resume:
-        check_processes(run.resume, processes)
-    engine = choose_engine(run.settings, device, processes)
-    dataset = load_images(run, trainer)
-    if run.resume:
-        check_epoch_steps(run.resume, len(dataset.train) // (run.settings.data.batch_size * processes))
-    set_precision(run.settings, engine)
+    device, processes, first = trainer.strategy.root_device, trainer.world_size, trainer.is_global_zero
+    engine = choose_engine(settings, device, processes)
+    manifest = RunFolder(resume.path.parent).split if resume else None
+    dataset = load_dataset(settings, processes, progress_bar if first else no_progress, manifest)
+    if resume:
+        check_position(resume, processes, len(dataset.train) // (settings.data.batch_size * processes))
+    set_precision(settings, engine)
     if device.type == "cpu":
         use_fast_convolutions(stage.network)
-    module = build_module(stage, run.settings, engine, run.resume).to(memory_format=torch.channels_last)
-    if run.resume and run.position:
-        stage.network.load_state_dict(run.resume.weights())
-        set_position(trainer, run.position)
-    if trainer.is_global_zero:
+    module = build_module(stage, settings, engine, resume).to(memory_format=torch.channels_last)
+    if resume:
+        stage.network.load_state_dict(resume.weights())
+        set_position(trainer, position)
+    if first:
         create_folder(run, dataset, describe_device(device), processes)
         print(announcement(run, dataset, stage, describe_device(device), engine, processes))
-    started = time.monotonic()
-    first_step = run.position.epoch_steps if run.position else 0
-    fit(run, trainer, module, ImagesDataModule(dataset, run.settings, engine.name == "graph", first_step))
-    if trainer.is_global_zero:
+    started, first_step = time.monotonic(), position.epoch_steps if position else 0
+    fit(run, trainer, module, ImagesDataModule(dataset, settings, engine.name == "graph", first_step))
+    if first:
         print(summary(run, stage, read_table(run.folder.metrics), time.monotonic() - started))
 
 
-def load_images(run: Run, trainer: pl.Trainer) -> Dataset:
-    """Returns the images of the run, with the split of the run that it resumes, if it does."""
-    manifest = RunFolder(run.resume.path.parent).split if run.resume else None
-    progress = progress_bar if trainer.is_global_zero else no_progress
-    return load_dataset(run.settings, trainer.world_size, progress, manifest)
-
-
 def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: ImagesDataModule) -> None:
-    """Trains, and turns what ends a run early into one line.
-
-    Raises:
-        Interrupted: a signal stopped it.
-        VAEError: the last checkpoint could not be written.
-        KeyboardInterrupt: a second Ctrl-C ended it at once.
-    """
+    """Trains, and turns what ends a run early into one line."""
     last = run.folder.last
     try:
         with run.writer:
@@ -121,31 +104,22 @@ def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: Image
 
 def how_to_resume(folder: RunFolder) -> str:
     """Returns what to type to continue an interrupted run."""
-    if not folder.last.exists():
-        return "Nothing had been saved yet."
-    return f"Resume with: vae train --resume {folder.path}"
+    return f"Resume with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
 
 
 def build_trainer(run: Run) -> pl.Trainer:
-    """Returns Lightning's Trainer as the settings say.
-
-    Raises:
-        VAEError: devices or a strategy that this machine does not have.
-    """
+    """Returns Lightning's Trainer as the settings say."""
     settings = run.settings.trainer
+    names = ("max_epochs", "accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps", "deterministic")
+    # In a SLURM job, without Lightning's own answer to signals: StopOnSignal has one.
+    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     try:
         return pl.Trainer(
-            max_epochs=settings.max_epochs,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
+            **{name: getattr(settings, name) for name in names},
             precision="32-true" if settings.precision == "tf32" else settings.precision,
-            log_every_n_steps=settings.log_every_n_steps,
-            deterministic=settings.deterministic,
             logger=RunLogger(run),
             callbacks=build_callbacks(run),
-            plugins=cluster_plugins(),
+            plugins=slurm,
             default_root_dir=run.folder.path,
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
             num_sanity_val_steps=0,
@@ -170,11 +144,7 @@ def build_callbacks(run: Run) -> list[pl.Callback]:
 
 
 def check_device(settings: Settings) -> None:
-    """Refuses an accelerator, a number of devices or a precision that this machine does not have.
-
-    Raises:
-        VAEError: naming what it has.
-    """
+    """Refuses an accelerator, a number of devices or a precision that this machine does not have."""
     available = available_devices()
     accelerator, precision, count = settings.trainer.accelerator, settings.trainer.precision, settings.trainer.devices
     kinds = {"auto": available, "gpu": [d for d in available if d != "cpu"]}

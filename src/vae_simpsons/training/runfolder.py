@@ -2,15 +2,21 @@
 
 import json
 import os
+import platform
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
+from vae_simpsons import __version__
 from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
@@ -18,8 +24,9 @@ from vae_simpsons.data.split import write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
-from vae_simpsons.training.environment import environment
 from vae_simpsons.training.writer import Attempts, Writer
+
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow")
 
 
 class RunFolder:
@@ -58,14 +65,11 @@ class Run:
 
 
 def new_folder(settings: Settings, config_name: str) -> RunFolder:
-    """Returns the folder that a new run will have; nothing is made yet.
-
-    Raises:
-        VAEError: it holds another run, is a file, or cannot be written.
-    """
+    """Returns the folder that a new run will have, which holds no other run and can be written; nothing is made yet."""
     if settings.out is None:
         stem = Path("runs", config_name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
-        return RunFolder(next(p for p in (stem, *_numbered(stem)) if not p.exists()))
+        numbered = (stem.with_name(f"{stem.name}-{i}") for i in count(2))  # further runs within the same second
+        return RunFolder(next(path for path in chain([stem], numbered) if not path.exists()))
     folder = RunFolder(Path(settings.out).expanduser())
     if rank_zero_only.rank != 0:  # the first process has checked it, and may have begun to write
         return folder
@@ -80,19 +84,15 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
 
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Keeps other runs out of `folder` during the block; removes what it made if the run has not begun.
-
-    Raises:
-        VAEError: another run trains in it, or it cannot be written.
-    """
+    """Keeps other runs out of `folder` during the block; removes what it made if the run has not begun."""
     if rank_zero_only.rank != 0:  # the first process locks it for all
         yield
         return
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
+    lock = FileLock(folder.path / ".lock", blocking=False)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.path / ".lock")
-        lock.acquire(blocking=False)
+        lock.acquire()
         remove_temporary(folder.path)
         remove_temporary(folder.pictures)
     except Timeout:
@@ -113,11 +113,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Refuses a folder that cannot be made or written in.
-
-    Raises:
-        VAEError: naming the part of the path that is in the way.
-    """
+    """Refuses a folder that cannot be made or written in, naming the part of the path that is in the way."""
     existing = next(p for p in (path, *path.parents) if p.exists())
     if not existing.is_dir():
         raise VAEError(f"out: {existing} is a file, so {path} cannot be a run folder. Give another folder.")
@@ -126,34 +122,24 @@ def check_writable(path: Path) -> None:
 
 
 def find_last(which: str, out: str | None, config_name: str) -> Path:
-    """Returns the checkpoint that `which` means.
+    """Returns the checkpoint that `which` means: `last`, a run folder, or a checkpoint.
 
-    Args:
-        which: `last`, a run folder, or a checkpoint.
-        out: the run folder that the settings name; None: the newest under runs/.
-        config_name: of which config the newest run is meant; `*` for any.
-
-    Raises:
-        VAEError: there is none.
+    The last one is that of the folder `out` or, without it, of the newest run of a config (`*` for any) under runs/.
     """
     if which != "last":
         path = Path(which).expanduser()
         return path / "last.ckpt" if path.is_dir() and not (path / MODEL_FILE).exists() else path
     if out is not None:
         return Path(out).expanduser() / "last.ckpt"
-    found = max(Path("runs").glob(f"{config_name}/*/last.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
+    where = Path("runs", config_name, "*", "last.ckpt")
+    found = max(Path().glob(str(where)), key=lambda p: p.stat().st_mtime, default=None)
     if found is None:
-        where = Path("runs", config_name, "*", "last.ckpt")
         raise VAEError(f"which: last, but there is no {where} here. Give the run folder.")
     return found
 
 
 def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
-    """Returns the folder that a resumed run continues in: its own, or a new one that `out` names.
-
-    Raises:
-        VAEError: `out` holds another run than the one resumed, or cannot be written.
-    """
+    """Returns the folder that a resumed run continues in: its own, or a new one that `out` names."""
     folder = RunFolder(Path(out).expanduser() if out else checkpoint.parent)
     if folder.holds_a_run() and folder.path.resolve() != checkpoint.parent.resolve():
         raise VAEError(f"out: {folder.path} holds another run than {checkpoint}. Give another folder.")
@@ -162,29 +148,50 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
 
 
 def create_folder(run: Run, dataset: Dataset, device: str, processes: int) -> None:
-    """Makes the folder, with settings, split and environment; resuming adds to the last.
-
-    Raises:
-        VAEError: the system will not write there.
-    """
+    """Makes the folder, with settings, split and environment; resuming adds to the last."""
     folder = run.folder
     try:
         folder.pictures.mkdir(parents=True, exist_ok=True)
-        with atomic_path(folder.config) as temporary:
-            temporary.write_text(to_yaml(run.settings), encoding="utf-8")
-        if not folder.split.exists():
-            with atomic_path(folder.split) as temporary:
-                write_manifest(temporary, dataset.pack.index, dataset.split)
         now = environment(run.command, device, processes)
         if folder.environment.exists():
             first = json.loads(folder.environment.read_text(encoding="utf-8"))
             now = first | {"resumed": [*first.get("resumed", []), now]}
-        with atomic_path(folder.environment) as temporary:
-            temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
+        if not folder.split.exists():
+            with atomic_path(folder.split) as temporary:
+                write_manifest(temporary, dataset.pack.index, dataset.split)
+        texts = {folder.config: to_yaml(run.settings), folder.environment: json.dumps(now, indent=2) + "\n"}
+        for path, text in texts.items():
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     except OSError as e:
         raise cannot_write("out", folder.path, e) from None
 
 
-def _numbered(stem: Path):
-    """Yields names for further runs within the same second."""
-    return (stem.with_name(f"{stem.name}-{i}") for i in range(2, 1000))
+def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:
+    """Returns what a reader needs to run this again, the content of environment.json."""
+    return {
+        "command": list(command),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commit": commit(),
+        "device": device,
+        "processes": processes,
+        "cpu_threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {"vae-simpsons": __version__} | {name: version(name) for name in PACKAGES},
+    }
+
+
+def commit() -> str | None:
+    """Returns the commit of the source tree that this package runs from, '+' behind it if changed; None outside git."""
+
+    def git(*arguments: str) -> str:
+        options = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 10, "check": True}
+        return subprocess.run(["git", *arguments], **options).stdout.strip()
+
+    try:
+        # A virtual environment inside somebody else's repository is not a source tree of ours.
+        git("ls-files", "--error-unmatch", __file__)
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

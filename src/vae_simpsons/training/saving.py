@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -18,12 +19,11 @@ from vae_simpsons.training.stage import StageModule
 class SaveCheckpoints(pl.Callback):
     """Saves last.ckpt after each epoch and every few minutes, and best.ckpt when the deciding figure is the lowest yet.
 
-    Lightning's own ModelCheckpoint leaves last.ckpt at the best epoch when one that followed was worse, renames files
-    when a run folder is moved, and writes pickles.
+    Lightning's own ModelCheckpoint leaves last.ckpt at the best epoch when a later one was worse, and writes pickles.
     """
 
     def __init__(self, run: Run, health: Health) -> None:
-        self.folder, self.writer, self.attempts, self.health = run.folder, run.writer, run.attempts, health
+        self.run, self.health = run, health
         self.every_s = 60 * run.settings.trainer.save_every_minutes
         self.saved_at = time.monotonic()
         self.best, self.best_epoch = (run.position.best, run.position.best_epoch) if run.position else (None, 0)
@@ -35,7 +35,6 @@ class SaveCheckpoints(pl.Callback):
             self.save(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Saves, as the best too if it is."""
         self.figures = figures_of(trainer, module)
         value = self.figures[module.stage.best]
         is_best = self.best is None or value < self.best
@@ -48,26 +47,14 @@ class SaveCheckpoints(pl.Callback):
 
         A checkpoint that still waits to be written gives way to a newer one, but the best only to a better one: a disk
         slower than training costs a killed run steps, not time.
-
-        Raises:
-            VAEError: the run is not healthy.
         """
         self.health.check(trainer, module)
         tensors = module.tensors_to_save()
         self.saved_at = time.monotonic()
         if not trainer.is_global_zero:
             return
-        position = self.position(trainer, module)
-        checkpoint = Checkpoint(self.folder.last, module.settings, {}, position.epochs, self.figures, position)
-        # Points that were logged before the checkpoint must be in the file: a resumed run logs the later ones again.
-        self.writer.submit(trainer.logger.flush)
-        name, replaces = ("best", ("best", "last")) if is_best else ("last", ("last",))
-        self.writer.submit(self._write, checkpoint, snapshot(tensors), is_best, name=name, replaces=replaces)
-
-    def position(self, trainer: pl.Trainer, module: StageModule) -> Position:
-        """Returns how far the run has come."""
         complete = module.steps_done >= module.steps_per_epoch
-        return Position(
+        position = Position(
             stage=module.stage.name,
             epochs=trainer.current_epoch + complete,
             steps=trainer.global_step,
@@ -78,25 +65,27 @@ class SaveCheckpoints(pl.Callback):
             processes=trainer.world_size,
             loss_scaler=trainer.precision_plugin.state_dict() or None,
         )
+        checkpoint = Checkpoint(self.run.folder.last, module.settings, {}, position.epochs, self.figures, position)
+        # Points that were logged before the checkpoint must be in the file: a resumed run logs the later ones again.
+        self.run.writer.submit(trainer.logger.flush)
+        name, replaces = ("best", ("best", "last")) if is_best else ("last", ("last",))
+        self.run.writer.submit(self._write, checkpoint, snapshot(tensors), is_best, name=name, replaces=replaces)
 
     def _write(self, checkpoint: Checkpoint, copy_to_cpu: Callable[[], dict[str, Tensor]], is_best: bool) -> None:
         checkpoint.tensors.update(copy_to_cpu())
-        if self.attempts(str(checkpoint.path), write_checkpoint, checkpoint) and is_best:
-            self.attempts(str(self.folder.best), keep_copy, checkpoint.path, self.folder.best)
+        attempts, best = self.run.attempts, self.run.folder.best
+        if attempts(str(checkpoint.path), write_checkpoint, checkpoint) and is_best:
+            attempts(str(best), keep_copy, checkpoint.path, best)
 
     def on_train_end(self, *_: object) -> None:
         """Waits for all that is being written, while TensorBoard's file is still open."""
-        self.writer.finish()
+        self.run.writer.finish()
 
     on_exception = on_train_end
 
 
 def keep_copy(path: Path, copy: Path) -> None:
-    """Makes `copy` the file that is now at `path`, which is only ever replaced and never changed.
-
-    Raises:
-        OSError: it cannot be written; what was at `copy` is still there.
-    """
+    """Makes `copy` the file that is now at `path`, which is only ever replaced and never changed."""
     with atomic_path(copy) as temporary:
         link_or_copy(path, temporary)
     sync_folder(copy.parent)
@@ -111,14 +100,12 @@ def figures_of(trainer: pl.Trainer, module: StageModule) -> dict[str, float]:
 def snapshot(tensors: dict[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
     """Returns what copies `tensors`, as they are now, to the CPU; in another thread it does not hold up the GPU."""
     copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    if not torch.cuda.is_initialized():
-        return lambda: {name: copy.cpu() for name, copy in copies.items()}
-    taken = torch.cuda.Event()
-    taken.record()
+    taken = torch.cuda.current_stream().record_event() if torch.cuda.is_initialized() else None
 
     def copy_to_cpu() -> dict[str, Tensor]:
-        with torch.cuda.stream(torch.cuda.Stream()):
-            taken.wait()
+        with torch.cuda.stream(torch.cuda.Stream()) if taken else nullcontext():
+            if taken:
+                taken.wait()
             return {name: copy.cpu() for name, copy in copies.items()}
 
     return copy_to_cpu

@@ -13,7 +13,6 @@ from vae_simpsons.data.order import random_bits
 from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
-from vae_simpsons.training.guard import Guard
 from vae_simpsons.training.stages import Stage
 
 NOISE_STREAM = 0x4015E  # keeps the noise of a seed apart from its other draws
@@ -25,10 +24,8 @@ class StageModule(pl.LightningModule):
     The noise of a step follows from seed, stage, epoch, step and process, so a run resumes with a number.
 
     Attributes:
-        stage: what is trained.
         steps_done: steps of the current epoch that are done.
         sums: of the stage's step_figures over them, and how many of them were finite, (figures + 1,).
-        guard: keeps what is not finite from the weights.
     """
 
     def __init__(self, stage: Stage, settings: Settings, resume: Checkpoint | None = None) -> None:
@@ -42,19 +39,20 @@ class StageModule(pl.LightningModule):
         self.last_loss = torch.zeros(())
         self.epoch_started = time.monotonic()
 
-    # Starting and resuming
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Returns the stage's optimizer, as it was where the run resumes."""
-        adam = self.stage.optimizer(self.fused)
-        if self.resume is not None:
-            load_optimizer(adam, self.stage.network, self.resume)
+        # One kernel for all weights; Lightning refuses that under loss scaling.
+        fused = self.device.type in ("cpu", "cuda") and self.settings.trainer.precision != "16-mixed"
+        adam = self.stage.optimizer(fused)
+        state = self.resume.part(OPTIMIZER) if self.resume else {}
+        for name, weight in self.stage.network.named_parameters():
+            if f"{name}.step" in state:
+                step, *moments = (state[f"{name}.{key}"] for key in STATE)
+                step = step.clone().to(weight.device if fused else "cpu")
+                # Laid out in memory as the weights are: the fused kernel relies on that.
+                moments = [torch.empty_like(weight).copy_(moment) for moment in moments]
+                adam.state[weight] = dict(zip(STATE, (step, *moments), strict=True))
         return adam
-
-    @property
-    def fused(self) -> bool:
-        """Whether Adam runs as one kernel for all weights; Lightning refuses that under loss scaling."""
-        return self.device.type in ("cpu", "cuda") and self.settings.trainer.precision != "16-mixed"
 
     @property
     def adam(self) -> torch.optim.Optimizer:
@@ -63,39 +61,34 @@ class StageModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Starts an epoch, or continues an interrupted one."""
-        resume, self.resume = self.resume, None
-        position = resume.position if resume else None
         self.steps_done, self.epoch_started = 0, time.monotonic()
         self.sums.zero_()
-        if resume is not None and position is not None and position.epoch_steps:
-            self.steps_done = position.epoch_steps
-            self.epoch_started -= position.epoch_s
-            self.sums.copy_(resume.tensors[EPOCH_SUMS][self.global_rank])
+        if self.resume is not None and self.resume.position.epoch_steps:
+            self.steps_done = self.resume.position.epoch_steps
+            self.epoch_started -= self.resume.position.epoch_s
+            self.sums.copy_(self.resume.tensors[EPOCH_SUMS][self.global_rank])
+        self.resume = None
         draw = (self.settings.seed, self.stage.number, self.current_epoch, self.global_rank)
         self.noise_seeds = (random_bits(self.steps_per_epoch, NOISE_STREAM, *draw) >> 1).tolist()
         learning_rate = self.stage.learning_rate(self.current_epoch)
-        set_learning_rate(self.adam, learning_rate)
+        for group in self.adam.param_groups:
+            if isinstance(group["lr"], Tensor):  # which a graph has captured
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
         self.log("lr", learning_rate, on_step=False, on_epoch=True, logger=False)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch."""
         return self.trainer.datamodule.steps_per_epoch
 
-    # Training
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Returns the loss of `batch`."""
-        self.seed_noise(self.steps_done)
+        seed_device(self.device, self.noise_seeds[self.steps_done])
         loss, figures = self.measure(batch)
         self.add(figures)
         self.last_loss = figures[0]
         self.after_steps(1)
         return loss
-
-    def seed_noise(self, step: int) -> None:
-        """Lets the device's random numbers be those of `step` of the current epoch."""
-        seed_device(self.device, self.noise_seeds[step])
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, to be differentiated, and the values of the stage's step_figures."""
@@ -108,14 +101,10 @@ class StageModule(pl.LightningModule):
         self.sums += torch.where(figures.isfinite().all(), counted, torch.zeros_like(counted))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keeps from the weights what is not finite, and clips the gradient."""
-        self.prepare_optimizer_step(optimizer, self.last_loss)
-
-    def prepare_optimizer_step(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
         """Does what stands between the gradient and the optimizer's step, in every engine alike."""
         network, settings = self.stage.network, self.settings.trainer
         scaled, one_process = settings.precision == "16-mixed", self.trainer.world_size == 1
-        norm = self.guard.before_optimizer(network, optimizer, loss, scaled, one_process)
+        norm = self.guard.before_optimizer(network, optimizer, self.last_loss, scaled, one_process)
         if settings.gradient_clip_val is not None:
             nn.utils.clip_grads_with_norm_(network.parameters(), settings.gradient_clip_val, norm)
 
@@ -129,33 +118,23 @@ class StageModule(pl.LightningModule):
             means = {f"train/{name}": total / finite for name, total in zip(names, sums, strict=True)}
             self.log_dict(means, on_step=False, on_epoch=True, sync_dist=True, batch_size=1, logger=False)
 
-    # Validation
-
     def on_validation_epoch_start(self) -> None:
-        """Begins a validation with the same noise as every other one."""
         self.stage.start_validation(self.device, self.settings.seed + self.global_rank)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measures a batch of validation images."""
         self.stage.validate(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the figures of all validation images, of all processes.
-
-        Raises:
-            VAEError: one is not finite.
-        """
+        """Logs the figures of all validation images, of all processes; one that is not finite ends the run."""
         figures = self.stage.end_validation(lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum"))
-        bad = [name for name, value in figures.items() if not math.isfinite(value)]
+        bad = next((name for name, value in figures.items() if not math.isfinite(value)), None)
         if bad:
             raise VAEError(
-                f"epoch {self.current_epoch + 1}: {bad[0]} is not finite, though the loss of its steps was; likely "
+                f"epoch {self.current_epoch + 1}: {bad} is not finite, though the loss of its steps was; likely "
                 "BatchNorm's statistics are not. Nothing of it is saved. Resume from an older checkpoint, or start "
                 f"again with --optimizer.lr {self.settings.optimizer.lr / 5:g}."
             )
         self.log_dict(figures, logger=False)
-
-    # Saving
 
     def tensors_to_save(self) -> dict[str, Tensor]:
         """Returns the tensors of a checkpoint, by name. Every process has to call this."""
@@ -174,22 +153,45 @@ class StageModule(pl.LightningModule):
         return time.monotonic() - self.epoch_started
 
 
-def load_optimizer(adam: torch.optim.Optimizer, network: nn.Module, resume: Checkpoint) -> None:
-    """Gives `adam` the state that it had, laid out in memory as the weights are: its fused kernel relies on that."""
-    state = resume.part(OPTIMIZER)
-    for name, weight in network.named_parameters():
-        if f"{name}.step" not in state:
-            continue
-        step, *moments = (state[f"{name}.{key}"] for key in STATE)
-        step = step.clone().to(weight.device if adam.param_groups[0]["fused"] else "cpu")
-        moments = [torch.empty_like(weight).copy_(moment) for moment in moments]
-        adam.state[weight] = dict(zip(STATE, (step, *moments), strict=True))
+class Guard(nn.Module):
+    """Counts the steps whose loss or gradient is not finite, and keeps them from the weights.
 
+    They are noticed on the device, without waiting for it: fused Adam skips a step where its `found_inf` says so. With
+    `skip` such steps are left out; without, every later step too, until the run is stopped.
+    """
 
-def set_learning_rate(adam: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Sets the learning rate of `adam`; where it is a tensor that a graph has captured, in place."""
-    for group in adam.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(learning_rate)
-        else:
-            group["lr"] = learning_rate
+    def __init__(self, skip: bool) -> None:
+        super().__init__()
+        self.skip = skip
+        self.statistics: list[Tensor] = []
+        for name in ("steps", "bad", "first_bad"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.long), persistent=False)
+
+    def before_step(self, network: nn.Module) -> None:
+        """Remembers BatchNorm's statistics, which the forward pass changes whether the step is finite or not."""
+        if self.skip:
+            self.statistics = [buffer.clone() for buffer in network.buffers()]
+
+    def before_optimizer(
+        self, network: nn.Module, adam: torch.optim.Optimizer, loss: Tensor, scaled: bool, one_process: bool
+    ) -> Tensor:
+        """Makes `adam` skip this step if it is not finite; returns the norm of the gradient, ().
+
+        Lightning's loss scaling checks gradients that it has `scaled`. Unless `one_process` trains, all have to come to
+        one decision, and only the gradient is theirs together.
+        """
+        norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+        finite = loss.isfinite() if scaled else norm.isfinite()
+        if one_process:
+            finite = finite & loss.isfinite()
+        self.steps += 1
+        self.first_bad.copy_(torch.where(~finite & (self.bad == 0), self.steps, self.first_bad))
+        self.bad += ~finite
+        leave_out = ~finite if self.skip else self.bad > 0
+        for buffer, before in zip(network.buffers(), self.statistics, strict=False):
+            buffer.copy_(torch.where(leave_out, before, buffer))
+        if adam.param_groups[0]["fused"]:
+            adam.found_inf = leave_out.float()
+        elif not scaled and leave_out:
+            adam.zero_grad(set_to_none=True)
+        return norm

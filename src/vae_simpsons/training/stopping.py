@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and a scheduler's notice end a run between two steps, saved, with a line that says how to resume."""
 
 import signal
-import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +14,7 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Stopped(Exception):
-    """Ends a run that a signal has stopped and that is saved; `signum` says which signal."""
+    """Ends a run that the signal `signum` has stopped and that is saved."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -31,19 +31,17 @@ class StopOnSignal(pl.Callback):
     def __init__(self, saving: SaveCheckpoints) -> None:
         self.saving = saving
         self.received: int | None = None
-        self.previous: dict[int, Any] = {}  # the handlers that were there before
+        self.handlers = ExitStack()  # puts back those that were there before
 
     def on_train_start(self, *_: Any) -> None:
-        """Installs the signal handlers."""
-        if threading.current_thread() is not threading.main_thread():
-            return
         for signum in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
             if signal.getsignal(signum) != signal.SIG_IGN:
-                self.previous[signum] = signal.signal(signum, self._receive)
+                previous = signal.signal(signum, self._receive)
+                self.handlers.callback(signal.signal, signum, previous or signal.SIG_DFL)
 
     def _receive(self, signum: int, frame: Any) -> None:
         self.received = signum
-        self._restore_handlers()
+        self.handlers.close()
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *_: Any) -> None:
         """Stops here, where all that was computed is logged and nothing is half done."""
@@ -59,12 +57,6 @@ class StopOnSignal(pl.Callback):
             raise Stopped(self.received)
 
     def on_train_end(self, *_: Any) -> None:
-        """Restores the signal handlers."""
-        self._restore_handlers()
+        self.handlers.close()
 
     on_exception = on_train_end
-
-    def _restore_handlers(self) -> None:
-        for signum, handler in self.previous.items():
-            signal.signal(signum, handler if handler is not None else signal.SIG_DFL)
-        self.previous = {}

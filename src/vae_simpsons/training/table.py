@@ -1,14 +1,13 @@
 """The figures of each epoch: a row of metrics.csv, a point of each curve, and the last in TensorBoard's HPARAMS tab."""
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from vae_simpsons.files import atomic_path
+from vae_simpsons.files import atomic_path, write_csv
 from vae_simpsons.settings import to_flat
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.saving import figures_of
@@ -29,7 +28,6 @@ class MetricsTable(pl.Callback):
             self.attempts(str(self.path), write_table, self.path, self.rows)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Adds the epoch's row and points."""
         if not trainer.is_global_zero:
             return
         figures = figures_of(trainer, module)
@@ -40,11 +38,8 @@ class MetricsTable(pl.Callback):
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
         if trainer.current_epoch + 1 == trainer.max_epochs:
-            settings = {
-                k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in to_flat(module.settings).items()
-            }
             final = {f"final/{name}": value for name, value in figures.items()}
-            trainer.logger.log_hyperparams(settings, final, last_step(trainer))
+            trainer.logger.log_hyperparams(to_flat(module.settings), final, last_step(trainer))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -54,17 +49,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes `rows` as a metrics.csv, which is at every instant a complete file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["epoch", "step"])
-    writer.writeheader()
-    writer.writerows(rows)
+    """Writes `rows` as a metrics.csv, which is at every instant a complete file."""
+    columns = list(rows[0]) if rows else ["epoch", "step"]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode())
+        write_csv(temporary, columns, ([row[name] for name in columns] for row in rows))
 
 
 def last_step(trainer: pl.Trainer) -> int:

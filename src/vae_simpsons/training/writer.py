@@ -12,41 +12,30 @@ WAITING = 4  # jobs that may wait; a disk that is slower than that holds trainin
 
 
 class Writer:
-    """Runs jobs one after the other in a thread; leaving its `with` block waits for them all."""
+    """Runs jobs one after the other in a thread; `finish`, and leaving its `with` block, raise what a job raised."""
 
     def __init__(self) -> None:
         self.thread = ThreadPoolExecutor(1, "writer")
-        self.jobs: deque[tuple[str | None, Future]] = deque()
+        self.jobs: deque[tuple[str, Future]] = deque()
 
-    def submit(
-        self, job: Callable[..., Any], *arguments: Any, name: str | None = None, replaces: Container[str] = ()
-    ) -> None:
+    def submit(self, job: Callable[..., Any], *arguments: Any, name: str = "", replaces: Container[str] = ()) -> None:
         """Runs `job(*arguments)` after those before it; the arguments must not change meanwhile.
 
-        Args:
-            name: of the job, for those that may replace it.
-            replaces: names of earlier jobs that are cancelled if they have not begun.
-
-        Raises:
-            Exception: what an earlier job raised.
+        Earlier jobs whose name is in `replaces` are cancelled if they have not begun.
         """
         for waiting, future in self.jobs:
-            if waiting is not None and waiting in replaces:
+            if waiting in replaces:
                 future.cancel()
         while self.jobs and (self.jobs[0][1].done() or len(self.jobs) > WAITING):
-            self._first()
+            self._wait_for_first()
         self.jobs.append((name, self.thread.submit(job, *arguments)))
 
     def finish(self) -> None:
-        """Waits until everything is written.
-
-        Raises:
-            Exception: what a job raised.
-        """
+        """Waits until everything is written."""
         while self.jobs:
-            self._first()
+            self._wait_for_first()
 
-    def _first(self) -> None:
+    def _wait_for_first(self) -> None:
         _, future = self.jobs.popleft()
         if not future.cancelled():
             future.result()
@@ -61,20 +50,15 @@ class Writer:
 
 
 class Attempts:
-    """Tries to write; where the system refuses, it warns in one line, once, and training continues.
-
-    Attributes:
-        failing: what could not be written at the last try, and why.
-    """
+    """Tries to write; where the system refuses, it warns in one line, once, and training continues."""
 
     def __init__(self) -> None:
-        self.failing: dict[str, str] = {}
+        self.failing: dict[str, str] = {}  # what could not be written at the last try, and why
 
     def __call__(self, name: str, job: Callable[..., Any], *arguments: Any, proves: bool = True) -> bool:
         """Runs `job(*arguments)`, which writes what is called `name`; returns whether it could.
 
-        Args:
-            proves: that the job succeeds proves that it can be written again; handing something to a queue does not.
+        Success `proves` that it can be written again; handing something to a queue does not.
         """
         try:
             job(*arguments)

@@ -33,6 +33,7 @@ class AutoencoderStage(Stage):
     name = "autoencoder"
     number = 0
     best = "val/loss"
+    means: ValidationMeans  # of the last validation
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -43,17 +44,15 @@ class AutoencoderStage(Stage):
         self.kl_weight = settings.objective.beta * settings.objective.kld_weight
         self.implied_sigma = objective.implied_sigma(self.kl_weight, self.values)
         self.elbo_sigma = objective.implied_sigma(settings.objective.kld_weight, self.values)
-        self.means: ValidationMeans | None = None  # of the last validation
         variational = self.network.variational
         self.step_figures = ("loss", "mse", "kl", "elbo") if variational else ("loss", "mse")
         both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
-        implied = ["sigma/implied"] if variational else []
-        self.figures = (*both, "val/active_units", "sigma/residual", *implied, "lr")
+        sigmas = ("sigma/residual", "sigma/implied") if variational else ("sigma/residual",)
+        self.figures = (*both, "val/active_units", *sigmas, "lr")
 
     def optimizer(self, fused: bool) -> torch.optim.Adam:
-        """Returns Adam."""
-        decay = self.settings.weight_decay
-        return torch.optim.Adam(self.network.parameters(), self.settings.lr, weight_decay=decay, fused=fused)
+        lr, decay = self.settings.lr, self.settings.weight_decay
+        return torch.optim.Adam(self.network.parameters(), lr, weight_decay=decay, fused=fused)
 
     def learning_rate(self, epoch: int) -> float:
         """Returns lr * lr_decay^epoch."""
@@ -77,12 +76,10 @@ class AutoencoderStage(Stage):
         self.noise = torch.Generator(device).manual_seed(seed)
 
     def validate(self, batch: Batch) -> None:
-        """Measures a batch, through one z drawn for each image."""
         x = normalise(batch.pixels)
         self.sums.add(x, *self.network(x, self.noise))
 
     def end_validation(self, add_up: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Returns the means over every validation image."""
         self.means = means = self.sums.means(add_up)
         figures = {"val/loss": means.mse, "val/mse": means.mse, "sigma/residual": math.sqrt(means.mse)}
         if self.network.variational:
@@ -94,20 +91,18 @@ class AutoencoderStage(Stage):
         return figures | {"val/active_units": float(means.active_units)}
 
     def faults(self) -> dict[str, str]:
-        """Returns whether the posterior has collapsed or the decoder is dead."""
-        assert self.means is not None, "after a validation"
-        units, active = self.latent_values, self.means.active_units
+        units, active, found = self.latent_values, self.means.active_units, {}
         if self.network.variational and active <= FEW_UNITS * units:
-            return {
-                "collapse": f"the posterior has collapsed: {active} of {units} latent units are active, so that the "
-                "decoder ignores z and all samples look alike. Lower --objective.kld_weight or --objective.beta."
-            }
-        if self.means.varied <= LITTLE_VARIANCE:
-            return {
-                "dead decoder": "the decoder is dead: it draws nearly the same picture whatever z is. Lower "
-                "--optimizer.lr, or take another --seed."
-            }
-        return {}
+            found["collapse"] = (
+                f"the posterior has collapsed: {active} of {units} latent units are active, so that the decoder "
+                "ignores z and all samples look alike. Lower --objective.kld_weight or --objective.beta."
+            )
+        elif self.means.varied <= LITTLE_VARIANCE:
+            found["dead decoder"] = (
+                "the decoder is dead: it draws nearly the same picture whatever z is. Lower --optimizer.lr, or take "
+                "another --seed."
+            )
+        return found
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns the originals above their reconstructions, and samples from the same z each time."""
@@ -118,8 +113,6 @@ class AutoencoderStage(Stage):
         return pictures
 
     def histograms(self) -> dict[str, Tensor]:
-        """Returns the nats of each latent dimension over the last validation."""
-        assert self.means is not None, "after a validation"
         return {"kl_per_dimension": self.means.kl_per_dimension} if self.network.variational else {}
 
     def describe(self) -> dict[str, str]:
@@ -129,7 +122,5 @@ class AutoencoderStage(Stage):
         if not self.network.variational:
             return {"model": f"autoencoder, {shapes}"}
         noise = f"beta * kld_weight = {self.kl_weight:g} takes pixels, which span [-1, 1], to have noise"
-        return {
-            "model": f"VAE, {shapes}",
-            "noise": f"{noise} sigma = {self.implied_sigma:.2f} (compare sigma/residual)",
-        }
+        noise += f" sigma = {self.implied_sigma:.2f} (compare sigma/residual)"
+        return {"model": f"VAE, {shapes}", "noise": noise}

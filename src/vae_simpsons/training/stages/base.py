@@ -9,23 +9,14 @@ from vae_simpsons.data.batches import Batch
 
 
 class Stage(nn.Module):
-    """A network with its loss, its optimizer and its figures; how training runs is not its business.
+    """A network with its loss, its optimizer and its figures; how training runs is not its business."""
 
-    Attributes:
-        name: in checkpoints and messages.
-        number: of the stage in a run, from 0; its noise is drawn from a stream of its own.
-        network: what is trained, and saved.
-        step_figures: what `loss` measures of a batch; the first is the loss. Averaged over an epoch as `train/...`.
-        figures: everything that is logged of an epoch, in the order of the table.
-        best: the figure whose lowest value makes an epoch the best.
-    """
-
-    name: str
-    number: int
-    network: nn.Module
-    step_figures: tuple[str, ...]
-    figures: tuple[str, ...]
-    best: str
+    name: str  # in checkpoints and messages
+    number: int  # of the stage in a run, from 0; its noise is drawn from a stream of its own
+    network: nn.Module  # what is trained, and saved
+    step_figures: tuple[str, ...]  # what `loss` measures of a batch, the loss first; their means are `train/...`
+    figures: tuple[str, ...]  # everything that is logged of an epoch, in the order of the table
+    best: str  # the figure whose lowest value makes an epoch the best
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, (), to be differentiated, and the values of `step_figures`, detached."""
