@@ -22,29 +22,19 @@ from vae_simpsons.settings import to_flat
 
 
 class VAE:
-    """A trained model: the one way to open a checkpoint, for Python and for the command line.
-
-    Attributes:
-        network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
-        settings: every setting of its run.
-        epochs: how many epochs it was trained for.
-    """
+    """A trained model: the one way to open a checkpoint, for Python and for the command line."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.settings = checkpoint.settings
-        self.epochs = checkpoint.epochs
-        self.network = load_network(checkpoint).to(device)
+        self.epochs = checkpoint.epochs  # that it was trained for
+        self.network = load_network(checkpoint).to(device)  # in eval mode, for whatever these methods do not offer
         if device.type == "cpu":
             use_fast_convolutions(self.network)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "VAE":
-        """Returns the model in the checkpoint at `path`, or in the folder of an export, on `device`.
-
-        Args:
-            path: last.ckpt or best.ckpt of a run, or a folder that `vae export` wrote.
-            device: auto, cpu, cuda or mps.
+        """Returns the model in a last.ckpt, a best.ckpt or an export's folder, on auto, cpu, cuda or mps.
 
         Raises:
             VAEError: no such file, not a checkpoint, a damaged one; no such device.
@@ -55,8 +45,7 @@ class VAE:
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
 
-        Raises:
-            VAEError: an autoencoder, which has no prior; n below 1.
+        A plain autoencoder has no prior: a VAEError.
         """
         return torch.cat(list(self.sample_blocks(n, seed)))
 
@@ -91,10 +80,6 @@ class VAE:
             folder: an empty one; gets mu.npy, log_var.npy and images.csv.
             source: a folder of pictures or an archive of one; None: the pictures of the run.
             cache_dir: where packed images are kept; None: where the run kept them.
-
-        Raises:
-            VAEError: no pictures there.
-            OSError: `folder` cannot be written.
         """
         changes = {"data.path": source, "data.cache_dir": cache_dir}
         given = {key: str(value) for key, value in changes.items() if value is not None}
@@ -103,12 +88,5 @@ class VAE:
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
-        """Writes the weights and a model card into the empty `folder`; returns the files' paths.
-
-        Args:
-            name: of the model, for its card; None: the folder's name.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Writes the weights and a model card into the empty `folder`; returns the files' paths."""
         return export_model(self.checkpoint, self.network.latent_shape, folder, name or folder.name)
