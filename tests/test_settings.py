@@ -45,15 +45,13 @@ def test_sections_may_hold_sections(monkeypatch):
     class Flow:
         """The flow."""
 
-        steps: settings.ranged(int, 1) = 50
-        """steps of the solver"""
+        steps: settings.ranged(int, 1) = settings.setting(50, "steps of the solver")
 
     @dataclass(frozen=True)
     class Prior:
         """The prior."""
 
-        kind: settings.Text = "flow"
-        """what it is"""
+        kind: settings.Text = settings.setting("flow", "what it is")
         flow: Flow = Flow()
 
     @dataclass(frozen=True)

@@ -43,10 +43,7 @@ class VAE:
         return cls(read_checkpoint(Path(path)), pick_device(device))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
-
-        A plain autoencoder has no prior: a VAEError.
-        """
+        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them."""
         return torch.cat(list(self.sample_blocks(n, seed)))
 
     def sample_blocks(self, n: int, seed: int = 0) -> Iterator[Tensor]:
@@ -74,12 +71,10 @@ class VAE:
         cache_dir: str | None = None,
         progress: Progress = no_progress,
     ) -> tuple[list[Path], Index]:
-        """Encodes pictures, prepared as in training, into files in `folder`; returns their paths and the images' index.
+        """Writes mu.npy, log_var.npy and images.csv into the empty `folder`; returns their paths and the images' index.
 
-        Args:
-            folder: an empty one; gets mu.npy, log_var.npy and images.csv.
-            source: a folder of pictures or an archive of one; None: the pictures of the run.
-            cache_dir: where packed images are kept; None: where the run kept them.
+        The pictures are those of `source`, a folder or an archive, or else the run's, prepared as in training. Packed
+        images are kept in `cache_dir`, or else where the run kept them.
         """
         changes = {"data.path": source, "data.cache_dir": cache_dir}
         given = {key: str(value) for key, value in changes.items() if value is not None}

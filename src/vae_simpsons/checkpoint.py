@@ -101,11 +101,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Returns the checkpoint at `path`, a file, or a folder that `vae export` wrote.
-
-    Raises:
-        VAEError: no such file; not a checkpoint, a damaged one, or one of another project or version.
-    """
+    """Returns the checkpoint at `path`, a file, or a folder that `vae export` wrote; a VAEError if it is none."""
     path = path.expanduser()
     file = path / MODEL_FILE if (path / MODEL_FILE).is_file() else path
     described, tensors = _decode(_read_bytes(file), file)

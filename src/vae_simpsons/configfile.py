@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.settings import YAML_ERRORS, Settings, convert, keys, sections, shorten
+from vae_simpsons.errors import VAEError, one_line, shorten
+from vae_simpsons.settings import YAML_ERRORS, Settings, convert, keys, sections
 
 MAX_TEXT = 2**16  # characters of a config file; one with every setting has 1,000
 MAX_INT = 40  # characters of a whole number; converting a long one takes quadratic time

@@ -1,27 +1,25 @@
-"""Every setting with its type, range, default and meaning, and the checks between settings.
-
-A new setting is one field of a section; a new section is one dataclass and one field of the section that holds it.
-"""
+"""Every setting with its type, range, default and meaning: one field of a section, which is a dataclass."""
 
 import re
+from collections import namedtuple
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from math import inf, isfinite
 from operator import attrgetter
-from reprlib import Repr
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from jsonargparse.typing import restricted_number_type, restricted_string_type
 
-from vae_simpsons.errors import VAEError
+from vae_simpsons.errors import VAEError, shorten
 
 TOONS = "toons"  # the value of data.path that selects the cartoon faces drawn by this program
 MAX_VALUE = 100  # characters of text for a number, choice or list, which is read as YAML, references and all
 # What yaml.load raises for text that is not YAML; `!!int ''` is one of the stranger ways.
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+Setting = namedtuple("Setting", ("type", "default", "meaning"))  # as it is declared
 TAKES = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}  # types that stand for a type
 
 
@@ -40,6 +38,7 @@ Text = restricted_string_type(
 
 
 Count = ranged(int, 1, 1_000_000)
+Machines = ranged(int, 1, 1024)
 Positive = ranged(float, above=0)
 NotNegative = ranged(float, low=0)
 Share = ranged(float, low=0, high=1)
@@ -107,10 +106,8 @@ class Trainer:
 
     max_epochs: Count = setting(100, "number of epochs")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = setting("auto", "auto: a GPU if there is one")
-    devices: ranged(int, 1, 1024) | Literal["auto"] = setting(
-        1, "number of devices (CPU: processes); auto: all of them"
-    )
-    num_nodes: ranged(int, 1, 1024) = setting(1, "number of machines, each with that many devices")
+    devices: Machines | Literal["auto"] = setting(1, "number of devices (CPU: processes); auto: all of them")
+    num_nodes: Machines = setting(1, "number of machines, each with that many devices")
     strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process per device, with averaged gradients")
     precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
         "32-true", "arithmetic of the network; tf32: faster, less exact products on a GPU; the loss is always 32 bits"
@@ -144,8 +141,20 @@ class Settings:
         for key, value in to_flat(self).items():
             if convert(key, value) != value:  # text, or a list where a tuple belongs
                 raise bad_value(key, value)
-        _check_crop(self.data.resize, self.data.crop, self.data.image_size)
-        _check_widths(self.model.widths, self.data.image_size)
+        size, resize, stages = self.data.image_size, self.data.resize, len(self.model.widths)
+        if resize and self.data.crop == "none":
+            raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
+        if resize and resize < size:
+            reason = f"is less than data.image_size {size}, which is cropped from it"
+            raise VAEError(f"data.resize: {resize} {reason}. Give {size} or more.")
+        if not stages:
+            raise VAEError("model.widths: [] is empty. Give the channels of each encoder stage, say [32, 64, 128].")
+        if stages > 12:
+            raise VAEError(f"model.widths: {stages} stages, but 12 halve 4096 pixels to one. Give fewer.")
+        if size % 2**stages:
+            reason = f"is not divisible by {2**stages} (2 for each of the {stages} model.widths)"
+            near = " or ".join(str(n << stages) for n in (size >> stages, (size >> stages) + 1) if n)
+            raise VAEError(f"data.image_size: {size} {reason}. Give {near}, or fewer widths.")
 
 
 @cache
@@ -158,21 +167,13 @@ def sections(name: str = "", section: type | None = None) -> dict[str, type]:
     return found
 
 
-class Setting(NamedTuple):
-    """A setting as it is declared."""
-
-    type: Any
-    default: Any
-    meaning: str
-
-
 @cache
 def keys() -> dict[str, Setting]:
     """Returns the declaration of every setting by dotted name."""
-    declared = ((f"{name}.{f.name}".lstrip("."), f) for name, section in sections().items() for f in fields(section))
     return {
-        key: Setting(f.type, f.default, f.metadata.get("meaning", ""))
-        for key, f in declared
+        f"{name}.{f.name}".lstrip("."): Setting(f.type, f.default, f.metadata["meaning"])
+        for name, section in sections().items()
+        for f in fields(section)
         if not is_dataclass(f.type)
     }
 
@@ -187,12 +188,10 @@ def convert(key: str, value: Any) -> Any:
     options = _options(keys()[key].type)
     if value == "null" and None in options:
         return None
-    with suppress(*YAML_ERRORS):
-        is_yaml = isinstance(value, str) and Text not in options and len(value) <= MAX_VALUE
-        parsed = yaml.safe_load(value) if is_yaml else value
-        for option in options:
-            with suppress(ValueError, TypeError, OverflowError):
-                return _convert_to(option, parsed)
+    is_yaml = isinstance(value, str) and Text not in options and len(value) <= MAX_VALUE
+    for option in options:
+        with suppress(OverflowError, *YAML_ERRORS):
+            return _convert_to(option, yaml.safe_load(value) if is_yaml else value)
     raise bad_value(key, value)
 
 
@@ -210,7 +209,7 @@ def _convert_to(option: Any, value: Any) -> Any:
 
 
 def _options(hint: Any) -> list[Any]:
-    """Returns the types, and of Literal and None the values, that a type allows."""
+    """Returns what a type allows: types, and the values of Literal and None."""
     if get_origin(hint) in (Union, UnionType, Literal):
         return [option for part in get_args(hint) for option in _options(part)]
     return [None if hint is NoneType else hint]
@@ -246,35 +245,3 @@ def bad_value(key: str, value: Any) -> VAEError:
     if isinstance(value, str) and re.match(r"[-+]?\.?(\d|nan|inf)", value):  # a number, from a flag
         shown = shown[1:-1]
     return VAEError(f"{key}: {shown} is not accepted. Give {accepts(key)}.")
-
-
-def shorten(value: Any) -> str:
-    """Returns `value` as Python writes it, cut to a length that fits an error message."""
-    short = Repr()
-    short.maxstring = short.maxother = 80
-    return short.repr(value)
-
-
-def _check_widths(widths: tuple[int, ...], size: int) -> None:
-    """Raises VAEError unless each encoder stage can halve the image."""
-    if not widths:
-        raise VAEError("model.widths: [] is empty. Give the channels of each encoder stage, say [32, 64, 128].")
-    if len(widths) > 12:
-        raise VAEError(f"model.widths: {len(widths)} stages, but 12 halve 4096 pixels to one. Give fewer.")
-    step = 2 ** len(widths)
-    if size % step:
-        near = [str(n) for n in (size // step * step, (size // step + 1) * step) if n]
-        raise VAEError(
-            f"data.image_size: {size} is not divisible by {step} (2 for each of the {len(widths)} model.widths). "
-            f"Give {' or '.join(near)}, or fewer widths."
-        )
-
-
-def _check_crop(resize: int | None, crop: str, size: int) -> None:
-    """Raises VAEError where resizing and cropping contradict each other."""
-    if resize and crop == "none":
-        raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
-    if resize and resize < size:
-        raise VAEError(
-            f"data.resize: {resize} is less than data.image_size {size}, which is cropped from it. Give {size} or more."
-        )
