@@ -63,12 +63,13 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         if len(text) > MAX_TEXT:
             raise VAEError(f"longer than {MAX_TEXT:,} characters. Give a config file.")
-        tree = yaml.load(text, StrictLoader)
+        try:
+            tree = yaml.load(text, StrictLoader)
+        except YAML_ERRORS as e:
+            raise VAEError(f"not valid YAML: {one_line(e)}. Fix that line.") from None
         if tree is None:
             raise VAEError("the file is empty. Write settings in it, say 'data: {path: my_pictures}'.")
         return parse_tree(tree)
-    except YAML_ERRORS as e:
-        raise VAEError(f"{source}: not valid YAML: {one_line(e)}. Fix that line.") from None
     except VAEError as e:
         raise VAEError(f"{source}: {e}") from None
 

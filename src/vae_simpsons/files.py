@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def publish_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes `folder` when the block ends without an error.
 
-    A killed process leaves nothing at `folder`. If two processes fill it at once, the first result is kept.
+    If two processes fill it at once, the first result is kept.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder.parent, unchanged_for_s=ABANDONED_S)
