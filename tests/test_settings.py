@@ -45,15 +45,13 @@ def test_sections_may_hold_sections(monkeypatch):
     class Flow:
         """The flow."""
 
-        steps: settings.ranged(int, 1) = 50
-        """steps of the solver"""
+        steps: settings.ranged(int, 1) = settings.setting(50, "steps of the solver")
 
     @dataclass(frozen=True)
     class Prior:
         """The prior."""
 
-        kind: settings.Text = "flow"
-        """what it is"""
+        kind: settings.Text = settings.setting("flow", "what it is")
         flow: Flow = Flow()
 
     @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def test_sections_may_hold_sections(monkeypatch):
 
     for module in (settings, sys.modules["vae_simpsons.configfile"]):
         monkeypatch.setattr(module, "Settings", Nested)
-    for cached in (keys, sections, settings._parser):
+    for cached in (keys, sections):
         cached.cache_clear()
     try:
         assert list(sections())[-2:] == ["prior", "prior.flow"] and "prior.flow.steps" in keys()
@@ -76,7 +74,7 @@ def test_sections_may_hold_sections(monkeypatch):
         with pytest.raises(VAEError, match="prior.flow: 3 is not a mapping"):
             parse_yaml("prior: {flow: 3}", "f")
     finally:
-        for cached in (keys, sections, settings._parser):
+        for cached in (keys, sections):
             cached.cache_clear()
 
 

@@ -22,29 +22,19 @@ from vae_simpsons.settings import to_flat
 
 
 class VAE:
-    """A trained model: the one way to open a checkpoint, for Python and for the command line.
-
-    Attributes:
-        network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
-        settings: every setting of its run.
-        epochs: how many epochs it was trained for.
-    """
+    """A trained model: the one way to open a checkpoint, for Python and for the command line."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.settings = checkpoint.settings
-        self.epochs = checkpoint.epochs
-        self.network = load_network(checkpoint).to(device)
+        self.epochs = checkpoint.epochs  # that it was trained for
+        self.network = load_network(checkpoint).to(device)  # in eval mode, for whatever these methods do not offer
         if device.type == "cpu":
             use_fast_convolutions(self.network)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "VAE":
-        """Returns the model in the checkpoint at `path`, or in the folder of an export, on `device`.
-
-        Args:
-            path: last.ckpt or best.ckpt of a run, or a folder that `vae export` wrote.
-            device: auto, cpu, cuda or mps.
+        """Returns the model in a last.ckpt, a best.ckpt or an export's folder, on auto, cpu, cuda or mps.
 
         Raises:
             VAEError: no such file, not a checkpoint, a damaged one; no such device.
@@ -53,11 +43,7 @@ class VAE:
         return cls(read_checkpoint(Path(path)), pick_device(device))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
-
-        Raises:
-            VAEError: an autoencoder, which has no prior; n below 1.
-        """
+        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them."""
         return torch.cat(list(self.sample_blocks(n, seed)))
 
     def sample_blocks(self, n: int, seed: int = 0) -> Iterator[Tensor]:
@@ -85,16 +71,10 @@ class VAE:
         cache_dir: str | None = None,
         progress: Progress = no_progress,
     ) -> tuple[list[Path], Index]:
-        """Encodes pictures, prepared as in training, into files in `folder`; returns their paths and the images' index.
+        """Writes mu.npy, log_var.npy and images.csv into the empty `folder`; returns their paths and the images' index.
 
-        Args:
-            folder: an empty one; gets mu.npy, log_var.npy and images.csv.
-            source: a folder of pictures or an archive of one; None: the pictures of the run.
-            cache_dir: where packed images are kept; None: where the run kept them.
-
-        Raises:
-            VAEError: no pictures there.
-            OSError: `folder` cannot be written.
+        The pictures are those of `source`, a folder or an archive, or else the run's, prepared as in training. Packed
+        images are kept in `cache_dir`, or else where the run kept them.
         """
         changes = {"data.path": source, "data.cache_dir": cache_dir}
         given = {key: str(value) for key, value in changes.items() if value is not None}
@@ -103,12 +83,5 @@ class VAE:
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
-        """Writes the weights and a model card into the empty `folder`; returns the files' paths.
-
-        Args:
-            name: of the model, for its card; None: the folder's name.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Writes the weights and a model card into the empty `folder`; returns the files' paths."""
         return export_model(self.checkpoint, self.network.latent_shape, folder, name or folder.name)

@@ -4,17 +4,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
-from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.settings import Settings, convert, keys, sections, shorten
+from vae_simpsons.errors import VAEError, one_line, shorten
+from vae_simpsons.settings import YAML_ERRORS, Settings, convert, keys, sections
 
 MAX_TEXT = 2**16  # characters of a config file; one with every setting has 1,000
 MAX_INT = 40  # characters of a whole number; converting a long one takes quadratic time
-# What yaml.load raises for text that is not YAML; `!!int ''` is one of the stranger ways.
-YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -25,23 +23,24 @@ class StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, f"a reference, *{event.anchor}", event.start_mark)
+            self.refuse(f"a reference, *{self.peek_event().anchor}", self.peek_event())
         return super().compose_node(parent, index)
 
     def construct_short_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > MAX_INT:
-            problem = f"a number of {len(node.value)} characters"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            self.refuse(f"a number of {len(node.value)} characters", node)
         return self.construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key.value, str)):
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is duplicated", key.start_mark)
+                self.refuse(f"{key.value!r} is duplicated", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def refuse(self, problem: str, found: yaml.Node | yaml.Event) -> NoReturn:
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=found.start_mark)
 
 
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_short_int)
@@ -60,40 +59,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Parses the settings in YAML `text`, by dotted name and of the right types; errors begin with `source`.
-
-    Raises:
-        VAEError: not YAML, empty, not a mapping, an unknown key, or a value that its setting does not accept.
-    """
-    if len(text) > MAX_TEXT:
-        raise VAEError(f"{source}: longer than {MAX_TEXT:,} characters. Give a config file.")
+    """Parses the settings in YAML `text`, by dotted name and of the right types, or raises a VAEError with `source`."""
     try:
-        tree = yaml.load(text, StrictLoader)
-    except YAML_ERRORS as e:
-        raise VAEError(f"{source}: not valid YAML: {one_line(e)}. Fix that line.") from None
-    if tree is None:
-        raise VAEError(f"{source}: the file is empty. Write settings in it, say 'data: {{path: my_pictures}}'.")
-    return parse_tree(tree, source)
-
-
-def parse_tree(tree: Any, source: str) -> dict[str, Any]:
-    """Parses the settings in `tree`, nested mappings as YAML and JSON give them; otherwise like `parse_yaml`."""
-    if not isinstance(tree, Mapping):
-        raise VAEError(f"{source}: not a mapping but a {type(tree).__name__}. Write 'section: {{key: value}}' lines.")
-    try:
-        return convert_all(_flatten(tree))
-    except RecursionError:
-        raise VAEError(f"{source}: nested too deeply. Write each setting under its section.") from None
+        if len(text) > MAX_TEXT:
+            raise VAEError(f"longer than {MAX_TEXT:,} characters. Give a config file.")
+        try:
+            tree = yaml.load(text, StrictLoader)
+        except YAML_ERRORS as e:
+            raise VAEError(f"not valid YAML: {one_line(e)}. Fix that line.") from None
+        if tree is None:
+            raise VAEError("the file is empty. Write settings in it, say 'data: {path: my_pictures}'.")
+        return parse_tree(tree)
     except VAEError as e:
         raise VAEError(f"{source}: {e}") from None
 
 
-def from_flat(flat: Mapping[str, Any]) -> Settings:
-    """Returns Settings with the values in `flat`, by dotted name, and defaults for the rest.
+def parse_tree(tree: Any) -> dict[str, Any]:
+    """Parses the settings in `tree`, nested mappings as YAML and JSON give them, or raises VAEError."""
+    if not isinstance(tree, Mapping):
+        raise VAEError(f"not a mapping but a {type(tree).__name__}. Write 'section: {{key: value}}' lines.")
+    try:
+        return convert_all(_flatten(tree))
+    except RecursionError:
+        raise VAEError("nested too deeply. Write each setting under its section.") from None
 
-    Raises:
-        VAEError: an unknown key, a value that its setting does not accept, or settings that contradict each other.
-    """
+
+def from_flat(flat: Mapping[str, Any]) -> Settings:
+    """Returns Settings with the values in `flat`, by dotted name, and defaults for the rest, or raises VAEError."""
     return _build(Settings, convert_all(flat))
 
 

@@ -16,11 +16,7 @@ def available_devices() -> list[str]:
 
 
 def pick_device(name: str) -> torch.device:
-    """Returns the device called `name`: auto, cpu, cuda or mps.
-
-    Raises:
-        VAEError: this machine does not have it.
-    """
+    """Returns the device called `name`: auto, cpu, cuda or mps; a VAEError if this machine does not have it."""
     available = available_devices()
     if name == "auto":
         return torch.device(available[-1])
@@ -51,9 +47,8 @@ def cpu_name() -> str:
 
 def has_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16; without them half precision can be slower than single."""
-    if sys.platform != "linux":
-        return False
-    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(Path("/proc/cpuinfo").read_text().split())
+    flags = Path("/proc/cpuinfo").read_text().split() if sys.platform == "linux" else []
+    return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
 def seed_device(device: torch.device, seed: int) -> None:

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from reprlib import Repr
 
 
 class VAEError(Exception):
-    """An error that the user can fix; the command line prints it as one line and exits with status 1.
-
-    Written as: *name: what is wrong, with the value. What is accepted. What to do.*
-    A bug is never a VAEError: it keeps its traceback.
-    """
+    """An error that the user can fix, as *name: what is wrong, with the value. What is accepted or what to do.*"""
 
     status = 1  # exit status of the command line
 
@@ -30,10 +27,7 @@ class Interrupted(VAEError):
 
 @contextmanager
 def renamed(**names: str) -> Iterator[None]:
-    """Names a function's arguments in its errors as the caller's user does.
-
-    In a block under renamed(path="--ckpt"), a VAEError that begins with "path: " begins with "--ckpt: " instead.
-    """
+    """Names arguments in errors as the user does: under renamed(path="--ckpt"), "path: x" is "--ckpt: x"."""
     try:
         yield
     except VAEError as e:
@@ -47,6 +41,13 @@ def one_line(text: object) -> str:
     """Returns `text` on one line, white space collapsed, with control characters escaped."""
     words = " ".join(str(text).split())
     return words if words.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+
+
+def shorten(value: object) -> str:
+    """Returns `value` as Python writes it, cut to a length that fits an error message."""
+    short = Repr()
+    short.maxstring = short.maxother = 80
+    return short.repr(value)
 
 
 def cannot_write(name: str, path: object, error: OSError, give: str = "folder") -> VAEError:

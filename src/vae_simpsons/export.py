@@ -1,12 +1,12 @@
 """A trained model for passing on: a folder with its weights and a model card."""
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, Checkpoint, without_training, write_checkpoint
-from vae_simpsons.configfile import to_tree
+from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, NETWORK, Checkpoint, write_checkpoint
+from vae_simpsons.configfile import from_flat
+from vae_simpsons.settings import to_flat
 
 CARD = """# {title}
 
@@ -34,35 +34,23 @@ a latent has the shape {latent_shape}. The settings, in the file's metadata too:
 
 
 def export_model(checkpoint: Checkpoint, latent_shape: tuple[int, ...], folder: Path, name: str) -> list[Path]:
-    """Writes what of `checkpoint` is passed on into the empty `folder`; returns the files' paths.
-
-    Args:
-        latent_shape: of one latent.
-        name: of the model, for its card.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    passed_on = without_training(checkpoint, folder / MODEL_FILE)
-    write_checkpoint(passed_on)
-    settings = passed_on.settings
-    card = CARD.format(
+    """Writes the network, its settings and a card for the model called `name` into the empty `folder`; returns both."""
+    settings, figures = checkpoint.settings, checkpoint.figures
+    passed_on = {key: value for key, value in to_flat(settings).items() if key not in LOCAL}
+    weights = {NETWORK + weight: tensor for weight, tensor in checkpoint.weights().items()}
+    model, card = folder / MODEL_FILE, folder / "README.md"
+    write_checkpoint(Checkpoint(model, from_flat(passed_on), weights, checkpoint.epochs, figures))
+    text = CARD.format(
         title=name,
         kind="variational autoencoder" if settings.model.variational else "plain autoencoder",
         epochs=checkpoint.epochs,
         size=f"{settings.data.image_size}x{settings.data.image_size}",
         channels=settings.data.channels,
-        figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in checkpoint.figures.items()),
+        figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in figures.items()),
         folder=name,
         model_file=MODEL_FILE,
         latent_shape=latent_shape,
-        settings=yaml.safe_dump(without_local(to_tree(settings)), sort_keys=False),
+        settings=yaml.safe_dump(passed_on, sort_keys=False, default_flow_style=None),
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    return [folder / MODEL_FILE, folder / "README.md"]
-
-
-def without_local(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a tree of settings without those that name folders of this machine."""
-    kept = {key: value for key, value in tree.items() if prefix + key not in LOCAL}
-    return {key: without_local(value, f"{key}.") if isinstance(value, dict) else value for key, value in kept.items()}
+    card.write_text(text, encoding="utf-8")
+    return [model, card]

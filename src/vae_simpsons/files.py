@@ -42,7 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def publish_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes `folder` when the block ends without an error.
 
-    A killed process leaves nothing at `folder`. If two processes fill it at once, the first result is kept.
+    If two processes fill it at once, the first result is kept.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder.parent, unchanged_for_s=ABANDONED_S)
@@ -61,22 +61,13 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def output_folder(name: str, folder: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder, which becomes the output `folder` of a command, new or empty until then.
-
-    Args:
-        name: what the user calls `folder`, for errors.
-
-    Raises:
-        VAEError: `folder` is a file, is not empty, or cannot be written.
-    """
+    """Yields an empty temporary folder, which becomes the output `folder` of a command, called `name` in its errors."""
     try:
+        if folder.exists() and not folder.is_dir():
+            raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
+        if folder.exists() and any(folder.iterdir()):
+            raise VAEError(f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder.")
         if folder.exists():
-            if not folder.is_dir():
-                raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
-            if any(folder.iterdir()):
-                raise VAEError(
-                    f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder."
-                )
             folder.rmdir()  # Windows does not rename onto an existing folder
         with publish_folder(folder) as temporary:
             yield temporary
@@ -87,18 +78,13 @@ def output_folder(name: str, folder: Path) -> Iterator[Path]:
 def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:
     """Removes the temporary files and folders that killed processes left in `folder`.
 
-    Args:
-        unchanged_for_s: leave those that have changed more recently; 0 only where no other process writes.
+    Those that have changed in the last `unchanged_for_s` seconds stay; 0 only where no other process writes.
     """
     for path in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):  # another process may be removing it too
             last_change_s = max(p.stat().st_mtime for p in (path, *path.glob("*"), *path.glob("*/*")))
-            if unchanged_for_s and time.time() - last_change_s < unchanged_for_s:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
+            if not unchanged_for_s or time.time() - last_change_s >= unchanged_for_s:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def sync_file(file: IO) -> None:
@@ -148,18 +134,14 @@ def format_bytes(count: float) -> str:
 
 @contextmanager
 def npy_writer(path: Path, shape: Sequence[int], dtype: DTypeLike) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yields a function that appends rows to a .npy file; at the end the file is synced.
+    """Yields a function that appends rows to a .npy file of an array of `shape`, or with as many rows as came.
 
     Nothing is mapped into memory: on a disk that fills up, writing to a map ends the process with a signal.
-
-    Args:
-        shape: of the array. If fewer rows are appended, the file says how many there are.
     """
     rows = 0
 
     def write_header(rows: int) -> None:  # always as long: numpy leaves space in it
-        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-        header = {"descr": descr, "fortran_order": False, "shape": (rows, *shape[1:])}
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (rows, *shape[1:])}
         np.lib.format.write_array_header_1_0(file, header)
 
     def append(block: np.ndarray) -> None:

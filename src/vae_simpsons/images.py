@@ -49,22 +49,14 @@ def interleave_rows(top: Tensor, bottom: Tensor, nrow: int) -> Tensor:
 
 
 def write_png(path: Path, image: Tensor) -> None:
-    """Writes a uint8 picture (C, h, w), C 1 or 3, as a PNG; `path` is replaced atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Writes a uint8 picture (C, h, w), C 1 or 3, as a PNG; `path` is replaced atomically."""
     _write_rows(path, [image], *image.shape)
 
 
 def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow: int) -> None:
-    """Writes `count` uint8 images, which come in blocks (n, C, H, W), as one grid, with one row in memory at a time.
+    """Writes `count` uint8 images, in blocks (n, C, H, W), as one grid, with one row in memory at a time.
 
-    Args:
-        name: what the user calls `path`, for errors.
-
-    Raises:
-        VAEError: not a .png name, a folder, a file that is no PNG, or it cannot be written.
+    `name` is what the user calls `path`, for the VAEError of one that no PNG should be, or can be, written to.
     """
     check_png_target(name, path)
     singly = chain.from_iterable(images)
@@ -73,24 +65,15 @@ def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow
     columns, rows = min(nrow, count), -(-count // nrow)
     size = (rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _write_rows(path, _strips(chain([first], singly), columns), channels, *size)
     except OSError as e:
         raise cannot_write(name, path, e, "path") from None
 
 
 def write_each(name: str, folder: Path, images: Iterable[Tensor], pattern: str) -> None:
-    """Writes uint8 images, which come in blocks (n, C, H, W), to `folder`, each as `pattern`.format(its number).
-
-    Args:
-        name: what the user calls `folder`, for errors.
-
-    Raises:
-        VAEError: the folder cannot be written.
-    """
+    """Writes uint8 images, in blocks (n, C, H, W), to `folder`, called `name`, each as `pattern`.format(its number)."""
     path = folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(chain.from_iterable(images)):
             path = folder / pattern.format(number)
             write_png(path, image)
@@ -99,11 +82,7 @@ def write_each(name: str, folder: Path, images: Iterable[Tensor], pattern: str) 
 
 
 def check_png_target(name: str, path: Path) -> None:
-    """Refuses a path that no PNG should be written to.
-
-    Raises:
-        VAEError: not a .png name, a folder, or a file that is no PNG.
-    """
+    """Refuses a path, called `name`, that is no .png, is a folder, or is a file and no PNG."""
     if path.suffix.lower() != ".png":
         raise VAEError(f"{name}: {path} does not end in .png, the format written. Give a name like samples.png.")
     if path.is_dir():
@@ -133,12 +112,9 @@ def _strips(images: Iterator[Tensor], columns: int) -> Iterator[Tensor]:
 def _write_rows(path: Path, strips: Iterable[Tensor], channels: int, height: int, width: int) -> None:
     """Writes a PNG from strips (C, h, width) that come top to bottom; `path` is replaced atomically.
 
-    Pillow needs the whole picture in memory, and a grid of 100,000 samples is 1.3 GB; so the few chunks of the format
-    are written here.
-
-    A decoded picture is smooth and hardly repeats itself: the difference of each pixel from its neighbour, packed by
-    runs and frequencies alone, takes 0.10 ms and 7.0 kB for a 64x64 sample of the published network; the pixels
-    themselves at zlib's level 6, 0.17 ms and 9.2 kB.
+    Pillow needs the whole picture in memory, and a grid of 100,000 samples is 1.3 GB. A decoded picture is smooth and
+    hardly repeats itself: differences of neighbours, packed by runs and frequencies alone, take 0.10 ms and 7.0 kB for
+    a 64x64 sample of the published network; the pixels themselves at zlib's level 6, 0.17 ms and 9.2 kB.
 
     Source: PNG specification, ISO/IEC 15948, sections 5, 9 and 11.
     """

@@ -11,12 +11,9 @@ _NEVER, _NONE, _PAD_BYTES = -1, 0, 2**28
 def keep_freed_buffers() -> bool:
     """Whether glibc now keeps freed buffers for reuse; False where there is no glibc to tell.
 
-    A step allocates and frees activations of 33 MB each. glibc gives such buffers back to the system at once, and the
-    next step pays a page fault for every 4 KB of them: 257 images a second without this, 317 with it (2 cores, batch
-    64, 64x64). So it is with samples: 908 are decoded a second without, 1,562 with it. It costs memory that stays with
-    the process until it ends.
-
-    Source: mallopt(3).
+    glibc gives a step's activations, 33 MB each, back at once, and the next step pays a page fault for every 4 KB: 257
+    images a second are trained on without this, 317 with it (2 cores, batch 64, 64x64); 908 and 1,562 samples are
+    decoded. It costs memory that stays with the process until it ends. Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

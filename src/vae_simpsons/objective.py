@@ -35,29 +35,14 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 def mean_squared_error(recon: Tensor, x: Tensor) -> Tensor:
-    """Squared error, mean over images, channels and pixels.
-
-    Args:
-        recon: (B, C, H, W), the decoder's mean.
-        x: (B, C, H, W), the images, in the same range.
-
-    Raises:
-        ValueError: the shapes differ; a grey image must not be broadcast against an RGB one.
-    """
-    if recon.shape != x.shape:
+    """Squared error of the decoder's mean and the images, both (B, C, H, W), mean over images, channels and pixels."""
+    if recon.shape != x.shape:  # a grey image must not be broadcast against an RGB one
         raise ValueError(f"recon {tuple(recon.shape)} and x {tuple(x.shape)} differ in shape")
     return (at_least_float32(recon) - at_least_float32(x)).square().mean()
 
 
 def kl_per_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, exp(log_var)) || N(0, 1)) of each latent dimension, in nats, of the shape of mu, never negative.
-
-    Args:
-        mu: (B, *latent), the posterior's mean; a latent is a vector or a map.
-        log_var: (B, *latent), the log of the posterior's variance.
-
-    Source: Kingma & Welling, arXiv 1312.6114, Appendix B.
-    """
+    """KL(N(mu, exp(log_var)) || N(0, 1)) of each latent dimension, (B, *latent), in nats, never negative."""
     mu, log_var = at_least_float32(mu), at_least_float32(log_var)
     # expm1(v) - v is exp(v) - 1 - v without the cancellation near v = 0; its rounding can still dip below zero.
     return 0.5 * (mu.square() + (torch.expm1(log_var) - log_var).clamp_min(0.0))
@@ -82,15 +67,12 @@ def autoencoder_loss(recon: Tensor, x: Tensor) -> LossTerms:
 
 
 def implied_sigma(kl_weight: float, values: int) -> float:
-    """The pixel noise, on pixels that span [-1, 1], for which mse + kl_weight * kl is the negative ELBO.
-
-    sigma^2 = kl_weight * D / 2, with D = `values` = C * H * W (Rybkin et al., arXiv 2006.13202, Eq. 3 to 5).
-    """
+    """The pixel noise, on pixels in [-1, 1], for which mse + kl_weight * kl is the negative ELBO; `values` is D."""
     return math.sqrt(kl_weight * values / 2)
 
 
 def gaussian_nll(mse: Tensor | float, sigma: float, values: int) -> Tensor | float:
-    """-log N(x; recon, sigma^2 I) in nats an image: D/2 ln(2 pi sigma^2) + D/(2 sigma^2) mse, with D = `values`."""
+    """-log N(x; recon, sigma^2 I) in nats an image; `values` is D."""
     return values / 2 * math.log(2 * math.pi * sigma**2) + values / (2 * sigma**2) * mse
 
 

@@ -1,26 +1,26 @@
-"""Every setting with its type, range, default and meaning, and the checks between settings.
-
-A new setting is one field of a section, with its meaning in the docstring below it; a new section is one dataclass and
-one field of the section that holds it.
-"""
+"""Every setting with its type, range, default and meaning: one field of a section, which is a dataclass."""
 
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from collections import namedtuple
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from math import inf, isfinite
 from operator import attrgetter
-from reprlib import Repr
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
-import docstring_parser
-from jsonargparse import ArgumentError, ArgumentParser
+import yaml
 from jsonargparse.typing import restricted_number_type, restricted_string_type
 
-from vae_simpsons.errors import VAEError
+from vae_simpsons.errors import VAEError, shorten
 
 TOONS = "toons"  # the value of data.path that selects the cartoon faces drawn by this program
 MAX_VALUE = 100  # characters of text for a number, choice or list, which is read as YAML, references and all
+# What yaml.load raises for text that is not YAML; `!!int ''` is one of the stranger ways.
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+Setting = namedtuple("Setting", ("type", "default", "meaning"))  # as it is declared
+TAKES = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}  # types that stand for a type
 
 
 def ranged(base: type, low: float = -inf, high: float = inf, above: float = -inf) -> Any:
@@ -37,117 +37,100 @@ Text = restricted_string_type(
 )
 
 
-class Setting(NamedTuple):
-    """A setting as it is declared."""
+Count = ranged(int, 1, 1_000_000)
+Machines = ranged(int, 1, 1024)
+Positive = ranged(float, above=0)
+NotNegative = ranged(float, low=0)
+Share = ranged(float, low=0, high=1)
+Factor = ranged(float, above=0, high=1)
 
-    type: Any
-    default: Any
-    meaning: str
+
+def setting(default: Any, meaning: str) -> Any:
+    """Declares a field of a section."""
+    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True)
 class Data:
     """The images and how they become batches."""
 
-    path: Text = TOONS
-    """folder of images, or a zip or tar of one; 'toons' draws cartoon faces"""
-    image_size: ranged(int, 1, 4096) = 64
-    """height and width in pixels; 2^len(model.widths) must divide it"""
-    channels: Literal[1, 3] = 3
-    """1: greyscale, 3: RGB"""
-    crop: Literal["center", "none"] = "center"
-    """center: the central square; none: the whole image, squeezed"""
-    resize: ranged(int, 1, 16384) | None = None
-    """short side in pixels before the crop; null: data.image_size"""
-    train_fraction: ranged(float, above=0, high=1) = 0.75
-    """fraction of the images that trains; the rest validates"""
-    split: Literal["sorted", "shuffled", "grouped"] = "grouped"
-    """sorted: the first files by name train, as published; shuffled: a random split; grouped: a random split that
-    leaves out copies, keeps near-duplicates on one side and divides each class in the same proportion"""
-    batch_size: ranged(int, 2, 1_000_000) = 64
-    """images per step, in each process"""
-    horizontal_flip: bool = False
-    """mirror a random half of the training images in each epoch"""
-    toons: ranged(int, 1, 1_000_000) = 4096
-    """number of faces to draw when data.path is 'toons'"""
-    cache_dir: Text | None = None
-    """folder for packed images; null: the user's cache folder"""
-    gpu_share: ranged(float, low=0, high=1) = 0.5
-    """keep the images on the GPU if they need at most this fraction of its free memory"""
+    path: Text = setting(TOONS, "folder of images, or a zip or tar of one; 'toons' draws cartoon faces")
+    image_size: ranged(int, 1, 4096) = setting(64, "height and width in pixels; 2^len(model.widths) must divide it")
+    channels: Literal[1, 3] = setting(3, "1: greyscale, 3: RGB")
+    crop: Literal["center", "none"] = setting("center", "center: the central square; none: the whole image, squeezed")
+    resize: ranged(int, 1, 16384) | None = setting(None, "short side in pixels before the crop; null: data.image_size")
+    train_fraction: Factor = setting(0.75, "fraction of the images that trains; the rest validates")
+    split: Literal["sorted", "shuffled", "grouped"] = setting(
+        "grouped",
+        "sorted: the first files by name train, as published; shuffled: a random split; grouped: a random split "
+        "that leaves out copies, keeps near-duplicates on one side and divides each class in the same proportion",
+    )
+    batch_size: ranged(int, 2, 1_000_000) = setting(64, "images per step, in each process")
+    horizontal_flip: bool = setting(False, "mirror a random half of the training images in each epoch")
+    toons: Count = setting(4096, "number of faces to draw when data.path is 'toons'")
+    cache_dir: Text | None = setting(None, "folder for packed images; null: the user's cache folder")
+    gpu_share: Share = setting(0.5, "keep the images on the GPU if they need at most this fraction of its free memory")
 
 
 @dataclass(frozen=True)
 class Model:
     """The encoder and decoder."""
 
-    latent_dim: ranged(int, 1, 1_000_000) = 128
-    """length of the latent vector z"""
-    widths: tuple[ranged(int, 1, 65_536), ...] = (32, 64, 128, 256, 512)
-    """channels of each stride-2 stage of the encoder, mirrored by the decoder"""
-    variational: bool = True
-    """false: a plain autoencoder with z = mu, trained on the squared error alone"""
+    latent_dim: Count = setting(128, "length of the latent vector z")
+    widths: tuple[ranged(int, 1, 65_536), ...] = setting(
+        (32, 64, 128, 256, 512), "channels of each stride-2 stage of the encoder, mirrored by the decoder"
+    )
+    variational: bool = setting(True, "false: a plain autoencoder with z = mu, trained on the squared error alone")
 
 
 @dataclass(frozen=True)
 class Objective:
     """loss = mse + beta * kld_weight * kl."""
 
-    beta: ranged(float, low=0) = 1.0
-    """weight of the KL term, as in beta-VAE"""
-    kld_weight: ranged(float, above=0) = 0.00025
-    """scale of the KL term; 2 * sigma^2 / (C * H * W) for pixel noise sigma"""
+    beta: NotNegative = setting(1.0, "weight of the KL term, as in beta-VAE")
+    kld_weight: Positive = setting(0.00025, "scale of the KL term; 2 * sigma^2 / (C * H * W) for pixel noise sigma")
 
 
 @dataclass(frozen=True)
 class Optimizer:
     """Adam with an exponentially decaying learning rate."""
 
-    lr: ranged(float, above=0) = 0.005
-    """Adam's learning rate in the first epoch"""
-    weight_decay: ranged(float, low=0) = 0.0
-    """L2 penalty that Adam adds to the gradient"""
-    lr_decay: ranged(float, above=0, high=1) = 0.95
-    """factor by which the learning rate changes after each epoch"""
+    lr: Positive = setting(0.005, "Adam's learning rate in the first epoch")
+    weight_decay: NotNegative = setting(0.0, "L2 penalty that Adam adds to the gradient")
+    lr_decay: Factor = setting(0.95, "factor by which the learning rate changes after each epoch")
 
 
 @dataclass(frozen=True)
 class Trainer:
     """How long to train and on which hardware, named as in Lightning's Trainer."""
 
-    max_epochs: ranged(int, 1, 1_000_000) = 100
-    """number of epochs"""
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    """auto: a GPU if there is one"""
-    devices: ranged(int, 1, 1024) | Literal["auto"] = 1
-    """number of devices (CPU: processes); auto: all of them"""
-    num_nodes: ranged(int, 1, 1024) = 1
-    """number of machines, each with that many devices"""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """ddp: one process per device, with averaged gradients"""
-    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = "32-true"
-    """arithmetic of the network; tf32: faster, less exact products on a GPU; the loss is always 32 bits"""
-    engine: Literal["auto", "graph", "compile", "eager"] = "auto"
-    """eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven"""
-    deterministic: bool = False
-    """slower GPU kernels that give the same bits every time; a CPU's always do"""
-    gradient_clip_val: ranged(float, above=0) | None = None
-    """maximum norm of the gradient; null: no clipping"""
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-    """when a loss or gradient is not finite: stop the run or skip the step"""
-    log_every_n_steps: ranged(int, 1, 1_000_000) = 50
-    """steps between two values of train/loss_step"""
-    save_every_minutes: ranged(float, low=0) = 5.0
-    """minutes between saves of last.ckpt within an epoch"""
+    max_epochs: Count = setting(100, "number of epochs")
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = setting("auto", "auto: a GPU if there is one")
+    devices: Machines | Literal["auto"] = setting(1, "number of devices (CPU: processes); auto: all of them")
+    num_nodes: Machines = setting(1, "number of machines, each with that many devices")
+    strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process per device, with averaged gradients")
+    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
+        "32-true", "arithmetic of the network; tf32: faster, less exact products on a GPU; the loss is always 32 bits"
+    )
+    engine: Literal["auto", "graph", "compile", "eager"] = setting(
+        "auto",
+        "eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven",
+    )
+    deterministic: bool = setting(False, "slower GPU kernels that give the same bits every time; a CPU's always do")
+    gradient_clip_val: Positive | None = setting(None, "maximum norm of the gradient; null: no clipping")
+    on_nonfinite: Literal["stop", "skip"] = setting(
+        "stop", "when a loss or gradient is not finite: stop the run or skip the step"
+    )
+    log_every_n_steps: Count = setting(50, "steps between two values of train/loss_step")
+    save_every_minutes: NotNegative = setting(5.0, "minutes between saves of last.ckpt within an epoch")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides a run."""
 
-    seed: ranged(int, 0, 2**32 - 1) = 1265
-    """random seed of the weights, split, order and noise"""
-    out: Text | None = None
-    """run folder; null: runs/<config>/<time>"""
+    seed: ranged(int, 0, 2**32 - 1) = setting(1265, "random seed of the weights, split, order and noise")
+    out: Text | None = setting(None, "run folder; null: runs/<config>/<time>")
     data: Data = Data()
     model: Model = Model()
     objective: Objective = Objective()
@@ -158,8 +141,20 @@ class Settings:
         for key, value in to_flat(self).items():
             if convert(key, value) != value:  # text, or a list where a tuple belongs
                 raise bad_value(key, value)
-        _check_crop(self.data)
-        _check_widths(self.model.widths, self.data.image_size)
+        size, resize, stages = self.data.image_size, self.data.resize, len(self.model.widths)
+        if resize and self.data.crop == "none":
+            raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
+        if resize and resize < size:
+            reason = f"is less than data.image_size {size}, which is cropped from it"
+            raise VAEError(f"data.resize: {resize} {reason}. Give {size} or more.")
+        if not stages:
+            raise VAEError("model.widths: [] is empty. Give the channels of each encoder stage, say [32, 64, 128].")
+        if stages > 12:
+            raise VAEError(f"model.widths: {stages} stages, but 12 halve 4096 pixels to one. Give fewer.")
+        if size % 2**stages:
+            reason = f"is not divisible by {2**stages} (2 for each of the {stages} model.widths)"
+            near = " or ".join(str(n << stages) for n in (size >> stages, (size >> stages) + 1) if n)
+            raise VAEError(f"data.image_size: {size} {reason}. Give {near}, or fewer widths.")
 
 
 @cache
@@ -175,14 +170,12 @@ def sections(name: str = "", section: type | None = None) -> dict[str, type]:
 @cache
 def keys() -> dict[str, Setting]:
     """Returns the declaration of every setting by dotted name."""
-    table = {}
-    for name, section in sections().items():
-        documented = docstring_parser.parse_from_object(section).params
-        meanings = {field.arg_name: " ".join(field.description.split()) for field in documented}
-        for f in fields(section):
-            if not is_dataclass(f.type):
-                table[f"{name}.{f.name}".lstrip(".")] = Setting(f.type, f.default, meanings.get(f.name, ""))
-    return table
+    return {
+        f"{name}.{f.name}".lstrip("."): Setting(f.type, f.default, f.metadata["meaning"])
+        for name, section in sections().items()
+        for f in fields(section)
+        if not is_dataclass(f.type)
+    }
 
 
 def to_flat(settings: Settings) -> dict[str, Any]:
@@ -190,67 +183,60 @@ def to_flat(settings: Settings) -> dict[str, Any]:
     return {key: attrgetter(key)(settings) for key in keys()}
 
 
-@cache
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    for key, setting in keys().items():
-        parser.add_argument(f"--{key}", type=setting.type)
-    return parser
-
-
 def convert(key: str, value: Any) -> Any:
-    """Returns `value`, or what YAML makes of it if it is text, as the type of the setting `key`.
-
-    Raises:
-        VAEError: it is of another type or out of range.
-    """
-    words = accepts(key)
-    # jsonargparse itself takes null for anything, True and 1.0 for 1, and bytes and sets for numbers and lists.
-    mentioned = {str: "", int: "", bool: "true or false", float: "a number", NoneType: "null"}
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    try:
-        if not all(type(part) in mentioned and mentioned[type(part)] in words for part in parts):
-            raise ValueError
-        if isinstance(value, str) and "text" in words and (value != "null" or "null" not in words):
-            return str(Text(value))
-        if isinstance(value, str) and len(value) > MAX_VALUE:
-            raise ValueError
-        return _plain(_parser().parse_object({key: value}, defaults=False)[key])
-    except (ArgumentError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
-        raise bad_value(key, value) from None
+    """Returns `value`, or what YAML makes of it if it is text, as the type of the setting `key`, or raises VAEError."""
+    options = _options(keys()[key].type)
+    if value == "null" and None in options:
+        return None
+    is_yaml = isinstance(value, str) and Text not in options and len(value) <= MAX_VALUE
+    for option in options:
+        with suppress(OverflowError, *YAML_ERRORS):
+            return _convert_to(option, yaml.safe_load(value) if is_yaml else value)
+    raise bad_value(key, value)
 
 
-def _plain(value: Any) -> Any:
-    """Returns a value of jsonargparse's types as one of Python's."""
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
-    return next((base(value) for base in (bool, int, float, str) if isinstance(value, base)), value)
+def _convert_to(option: Any, value: Any) -> Any:
+    """Returns `value` as what one of `_options` allows, or raises an error."""
+    if get_origin(option) is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert_to(get_args(option)[0], part) for part in value)
+    if isinstance(option, type):
+        base = next(base for base in TAKES if issubclass(option, base))
+        if type(value) in TAKES[base]:
+            return base(option(value))
+    elif type(value) is type(option) and value == option:
+        return option
+    raise ValueError
+
+
+def _options(hint: Any) -> list[Any]:
+    """Returns what a type allows: types, and the values of Literal and None."""
+    if get_origin(hint) in (Union, UnionType, Literal):
+        return [option for part in get_args(hint) for option in _options(part)]
+    return [None if hint is NoneType else hint]
 
 
 def accepts(key: str) -> str:
     """Returns in words what the setting `key` accepts: 'a whole number >= 1'."""
-    *others, last = [words for _, words in _kinds(keys()[key].type)]
+    *others, last = [_describe(option)[1] for option in _options(keys()[key].type)]
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def metavar(key: str) -> str:
     """Returns what the flag of the setting `key` takes, as help shows it: INT, PATH, {center,none}."""
-    shown = [short for short, _ in _kinds(keys()[key].type) if short]
+    shown = [_describe(option)[0] for option in _options(keys()[key].type) if option is not None]
     return "|".join(shown) if any(map(str.isupper, shown)) else "{" + ",".join(shown) + "}"
 
 
-def _kinds(hint: Any) -> list[tuple[str, str]]:
-    """Returns what a type accepts, one or more kinds of value, each as a metavar and in words."""
-    if get_origin(hint) in (Union, UnionType):
-        return [kind for option in get_args(hint) for kind in _kinds(option)]
-    if get_origin(hint) is Literal:
-        return [(str(choice), str(choice)) for choice in get_args(hint)]
-    if get_origin(hint) is tuple:
-        numbers = get_args(hint)[0].__name__.removeprefix("a ").replace("number", "numbers")
-        return [("[INT,INT,...]", f"a list of {numbers}, written [32, 64]")]
-    if hint in (bool, NoneType):
-        return [("BOOL", "true or false") if hint is bool else ("", "null")]
-    return [("INT" if issubclass(hint, int) else "NUMBER" if issubclass(hint, float) else "PATH", hint.__name__)]
+def _describe(option: Any) -> tuple[str, str]:
+    """Returns one of `_options` as a metavar and in words."""
+    if get_origin(option) is tuple:
+        numbers = get_args(option)[0].__name__.removeprefix("a ").replace("number", "numbers")
+        return "[INT,INT,...]", f"a list of {numbers}, written [32, 64]"
+    if option is bool:
+        return "BOOL", "true or false"
+    if isinstance(option, type):
+        return "INT" if issubclass(option, int) else "NUMBER" if issubclass(option, float) else "PATH", option.__name__
+    return str(option), "null" if option is None else str(option)
 
 
 def bad_value(key: str, value: Any) -> VAEError:
@@ -259,36 +245,3 @@ def bad_value(key: str, value: Any) -> VAEError:
     if isinstance(value, str) and re.match(r"[-+]?\.?(\d|nan|inf)", value):  # a number, from a flag
         shown = shown[1:-1]
     return VAEError(f"{key}: {shown} is not accepted. Give {accepts(key)}.")
-
-
-def shorten(value: Any) -> str:
-    """Returns `value` as Python writes it, cut to a length that fits an error message."""
-    short = Repr()
-    short.maxstring = short.maxother = 80
-    return short.repr(value)
-
-
-def _check_widths(widths: tuple[int, ...], size: int) -> None:
-    """Raises VAEError unless each encoder stage can halve the image."""
-    if not widths:
-        raise VAEError("model.widths: [] is empty. Give the channels of each encoder stage, say [32, 64, 128].")
-    if len(widths) > 12:
-        raise VAEError(f"model.widths: {len(widths)} stages, but 12 halve 4096 pixels to one. Give fewer.")
-    step = 2 ** len(widths)
-    if size % step:
-        lower, upper = size // step * step, (size // step + 1) * step
-        raise VAEError(
-            f"data.image_size: {size} is not divisible by {step} (2 for each of the {len(widths)} model.widths). "
-            f"Give {f'{lower} or {upper}' if lower else upper}, or fewer widths."
-        )
-
-
-def _check_crop(data: Data) -> None:
-    """Raises VAEError where resizing and cropping contradict each other."""
-    if data.resize is not None and data.crop == "none":
-        raise VAEError(f"data.resize: {data.resize} has no effect with data.crop none. Leave it out, or crop center.")
-    if data.resize is not None and data.resize < data.image_size:
-        raise VAEError(
-            f"data.resize: {data.resize} is less than data.image_size {data.image_size}, which is cropped from it. "
-            f"Give {data.image_size} or more."
-        )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from vae_simpsons import __version__
-from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
+from vae_simpsons.cli.data import DATA
 from vae_simpsons.cli.parsing import Group, Parser, Verb
 from vae_simpsons.cli.train import TRAIN
 from vae_simpsons.cli.trained import ENCODE, EXPORT, SAMPLE
@@ -26,23 +26,16 @@ EXAMPLES = """examples:
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
 
-DATA = Group(
-    "check a folder of images, unpack an archive, draw cartoon faces",
-    {"check": CHECK, "import": IMPORT, "toons": TOONS},
-)
 VERBS = {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status.
-
-    0: done, 1: something the user can fix, 2: wrong usage, 128 and more: stopped by a signal.
-    """
+    """Runs a command; returns 0: done, 1: something the user can fix, 2: wrong usage, 128 and more: interrupted."""
     try:
         arguments = list(sys.argv[1:] if argv is None else argv)
         options = build_parser().parse_args(arguments)
         options.command = ["vae", *arguments]
-        return options.run(options)
+        return options.run(options) or 0
     except VAEError as e:
         print(f"vae: {one_line(e)}", file=sys.stderr)
         return e.status

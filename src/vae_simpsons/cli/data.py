@@ -1,26 +1,27 @@
 """`vae data check`, `vae data import` and `vae data toons`."""
 
 import json
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_settings, given_settings
+from vae_simpsons.cli.parsing import Group, Parser, Verb, add_number, add_settings, given_settings
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError, renamed
+from vae_simpsons.progress import progress_bar
 
 
 def add_check_options(parser: Parser) -> None:
-    parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar of images (default: data.path)")
+    meaning = "folder, zip or tar of images (default: data.path)"
+    parser.add_argument("data.path", nargs="?", metavar="PATH", default=SUPPRESS, help=meaning)
     parser.add_argument("--json", action="store_true", help="print the full report as JSON")
     add_settings(parser)
 
 
 def run_check(options: Namespace) -> int:
     """Prints what a folder contains and what would train; returns status 1 if no image is readable."""
-    settings = from_flat(given_settings(options) | ({"data.path": options.path} if options.path else {}))
+    settings = from_flat(given_settings(options))
     from vae_simpsons.data import report
     from vae_simpsons.data.dataset import source_of
-    from vae_simpsons.progress import progress_bar
 
     result = report.make_report(source_of(settings.data, progress_bar), settings, progress_bar)
     print(json.dumps(report.to_json(result), indent=2) if options.json else report.format_report(result))
@@ -32,13 +33,12 @@ def add_import_options(parser: Parser) -> None:
     parser.add_argument("dest", metavar="DEST", help="new or empty folder")
 
 
-def run_import(options: Namespace) -> int:
+def run_import(options: Namespace) -> None:
     """Unpacks the images of an archive into a folder."""
-    archive, folder = Path(options.archive), Path(options.dest)
     from vae_simpsons.data.archive import describe_skipped, is_archive, unpack
     from vae_simpsons.files import output_folder
-    from vae_simpsons.progress import progress_bar
 
+    archive, folder = Path(options.archive), Path(options.dest)
     with renamed(archive="ARCHIVE"):
         if not archive.exists():
             raise VAEError(f"archive: no such file: {archive}. Give a zip or tar of images.")
@@ -52,7 +52,6 @@ def run_import(options: Namespace) -> int:
     if unpacked.test:
         print(f"test images separately in {folder / unpacked.test.relative_to(temporary)}")
     print(f"next: vae data check {images}, or vae train --config configs/simpsons.yaml --data.path {images}")
-    return 0
 
 
 def add_toons_options(parser: Parser) -> None:
@@ -62,19 +61,21 @@ def add_toons_options(parser: Parser) -> None:
     add_number(parser, "--size", 64, "height and width in pixels", 8)
 
 
-def run_toons(options: Namespace) -> int:
+def run_toons(options: Namespace) -> None:
     """Draws cartoon faces into a folder, with a table of their factors."""
-    folder = Path(options.dest)
     from vae_simpsons.data.toons import write_toons
     from vae_simpsons.files import output_folder
-    from vae_simpsons.progress import progress_bar
 
+    folder = Path(options.dest)
     with output_folder("DEST", folder) as temporary:
         write_toons(temporary, options.n, options.seed, options.size, progress_bar("drawing toons", options.n))
     print(f"{options.n:,} toons in {folder}, their factors in {folder / 'factors.csv'}")
-    return 0
 
 
 CHECK = Verb("read every image of a folder or archive and report what would train", add_check_options, run_check)
 IMPORT = Verb("unpack the images of a zip or tar, and nothing else in it", add_import_options, run_import)
 TOONS = Verb("draw cartoon faces as PNGs, with a table of their factors", add_toons_options, run_toons)
+DATA = Group(
+    "check a folder of images, unpack an archive, draw cartoon faces",
+    {"check": CHECK, "import": IMPORT, "toons": TOONS},
+)

@@ -6,6 +6,7 @@ import shutil
 import textwrap
 from argparse import SUPPRESS, Namespace
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,11 +18,11 @@ from vae_simpsons.settings import accepts, keys, metavar, sections
 
 
 class Verb(NamedTuple):
-    """A verb: its line in the list of verbs, what adds its options, and what runs it and returns the exit status."""
+    """A verb: its line in the list of verbs, what adds its options, and what runs it (and may return a status)."""
 
     summary: str
     add_options: Callable[["Parser"], None]
-    run: Callable[[Namespace], int]
+    run: Callable[[Namespace], int | None]
 
 
 class Group(NamedTuple):
@@ -35,12 +36,13 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError, in one line, where argparse would print and exit."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=help_formatter, allow_abbrev=False, add_help=False, **options)
+        formatter = partial(argparse.RawDescriptionHelpFormatter, max_help_position=33, width=help_width())
+        super().__init__(formatter_class=formatter, allow_abbrev=False, add_help=False, **options)
         self.short_help: str | None = None  # printed by -h; None: the same as --help
         self.add_argument("-h", "--help", action=Help, nargs=0, default=SUPPRESS, help="show this page")
 
     def parse_known_args(self, *arguments: Any) -> tuple[Namespace, list[str]]:
-        """Refuses unknown flags, with the nearest known one, where argparse would leave them to the parser above."""
+        """Refuses unknown flags here, where argparse would leave them to the parser above."""
         options, unknown = super().parse_known_args(*arguments)
         if unknown:
             name = unknown[0].partition("=")[0].lstrip("-")
@@ -67,11 +69,6 @@ def help_width() -> int:
     return min(shutil.get_terminal_size().columns - 2, 110)
 
 
-def help_formatter(prog: str) -> argparse.HelpFormatter:
-    """Returns a formatter that keeps the line breaks of descriptions."""
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=33, width=help_width())
-
-
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
     parser.add_argument("--config", metavar="PATH", help="YAML file of settings; flags override it")
@@ -92,21 +89,17 @@ def add_settings(parser: Parser) -> None:
 
 def setting_names() -> str:
     """Returns the names of all settings, a paragraph for each section."""
-    indent = 2 + max(map(len, sections())) + 2
+    indent = " " * (4 + max(map(len, sections())))
     paragraphs = []
     for section in sections():
         names = ", ".join(key.rpartition(".")[2] for key in keys() if key.rpartition(".")[0] == section)
-        lines = textwrap.wrap(names, help_width() - indent)
-        paragraphs.append(f"  {section}".ljust(indent) + f"\n{' ' * indent}".join(lines))
+        label = f"  {section}".ljust(len(indent))
+        paragraphs.append(textwrap.fill(names, help_width(), initial_indent=label, subsequent_indent=indent))
     return "\n".join(paragraphs)
 
 
 def given_settings(options: Namespace) -> dict[str, Any]:
-    """Returns the settings in the file named by --config and in flags, which override it, by dotted name.
-
-    Raises:
-        VAEError: the file cannot be read, or a value is not accepted.
-    """
+    """Returns the settings in the file named by --config and in flags, which override it, by dotted name."""
     flags = convert_all({key: value for key, value in vars(options).items() if key in keys()})
     with renamed(path="--config"):
         return (read_yaml(Path(options.config)) if options.config else {}) | flags

@@ -17,26 +17,25 @@ def add_train_options(parser: Parser) -> None:
     add_settings(parser)
 
 
-def run_train(options: Namespace) -> int:
+def run_train(options: Namespace) -> None:
     """Trains from the start or continues a run."""
     given = given_settings(options)
     if not (options.config or options.resume or given):
         raise UsageError("vae train: nothing to train. Give --config configs/toons.yaml, or settings as flags.")
     if options.resume:
-        return resume_run(options, given)
-    settings = from_flat(given)
-    if options.print_config:
-        print(to_yaml(settings), end="")
-        return 0
-    from vae_simpsons.training import run, runfolder
+        resume_run(options, given)
+    elif options.print_config:
+        print(to_yaml(from_flat(given)), end="")
+    else:
+        settings = from_flat(given)
+        from vae_simpsons.training import run, runfolder
 
-    folder = runfolder.new_folder(settings, Path(options.config).stem if options.config else "run")
-    with runfolder.locked(folder):
-        run.train(settings, folder, options.command, resume=None)
-    return 0
+        folder = runfolder.new_folder(settings, Path(options.config).stem if options.config else "run")
+        with runfolder.locked(folder):
+            run.train(settings, folder, options.command, resume=None)
 
 
-def resume_run(options: Namespace, given: dict[str, Any]) -> int:
+def resume_run(options: Namespace, given: dict[str, Any]) -> None:
     """Continues a run in its own folder; without --config, with the settings in its checkpoint."""
     from vae_simpsons.checkpoint import read_checkpoint
     from vae_simpsons.training import resuming, run, runfolder
@@ -51,7 +50,6 @@ def resume_run(options: Namespace, given: dict[str, Any]) -> int:
             settings = from_flat(given if options.config else to_flat(last.settings) | given)
             resuming.check_resume(settings, last)
             run.train(settings, folder, options.command, resume=last)
-    return 0
 
 
 TRAIN = Verb("train a model on a folder of images or on drawn cartoon faces", add_train_options, run_train)

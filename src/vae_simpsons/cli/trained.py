@@ -3,8 +3,10 @@
 from argparse import Namespace
 from pathlib import Path
 
+import vae_simpsons
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
 from vae_simpsons.errors import renamed
+from vae_simpsons.progress import progress_bar
 
 
 def add_checkpoint(parser: Parser) -> None:
@@ -15,6 +17,12 @@ def add_device(parser: Parser) -> None:
     devices = ("auto", "cpu", "cuda", "mps")
     choices = "{" + ",".join(devices) + "}"
     parser.add_argument("--device", default="auto", choices=devices, metavar=choices, help="(default auto)")
+
+
+def load_model(options: Namespace) -> "vae_simpsons.VAE":
+    """Returns the model in the file that --ckpt names, on the --device."""
+    with renamed(path="--ckpt", device="--device"):
+        return vae_simpsons.VAE.load(options.ckpt, options.device)
 
 
 def add_sample_options(parser: Parser) -> None:
@@ -28,19 +36,18 @@ def add_sample_options(parser: Parser) -> None:
     add_device(parser)
 
 
-def run_sample(options: Namespace) -> int:
+def run_sample(options: Namespace) -> None:
     """Writes images decoded from z ~ N(0, I)."""
-    from vae_simpsons import VAE, images
+    from vae_simpsons import images
 
-    with renamed(path="--ckpt", device="--device"):
-        model = VAE.load(options.ckpt, options.device)
+    model = load_model(options)
+    with renamed(path="--ckpt"):
         blocks = map(images.denormalise, model.sample_blocks(options.n, options.seed))
     if options.out_dir:
         images.write_each("--out-dir", Path(options.out_dir), blocks, "sample_{:06d}.png")
     else:
         images.write_grid("--out", Path(options.out), blocks, options.n, options.nrow)
     print(f"{options.n:,} samples in {options.out_dir or options.out}")
-    return 0
 
 
 def add_encode_options(parser: Parser) -> None:
@@ -53,41 +60,33 @@ def add_encode_options(parser: Parser) -> None:
     add_device(parser)
 
 
-def run_encode(options: Namespace) -> int:
+def run_encode(options: Namespace) -> None:
     """Writes mu, log_var and a table of the images, prepared as in training."""
-    from vae_simpsons import VAE
     from vae_simpsons.files import output_folder
-    from vae_simpsons.progress import progress_bar
 
-    folder = Path(options.out)
-    with renamed(path="--ckpt", device="--device"):
-        model = VAE.load(options.ckpt, options.device)
+    folder, model = Path(options.out), load_model(options)
     with output_folder("--out", folder) as temporary:
         files, index = model.encode_folder(temporary, options.path, options.cache_dir, progress_bar)
     if left_out := index.left_out():
         print(left_out)
     print(f"{len(index.paths):,} images in {folder}: {', '.join(file.name for file in files)}")
-    return 0
 
 
 def add_export_options(parser: Parser) -> None:
     add_checkpoint(parser)
     parser.add_argument("--out", required=True, metavar="PATH", help="new or empty folder")
+    parser.set_defaults(device="cpu")
 
 
-def run_export(options: Namespace) -> int:
+def run_export(options: Namespace) -> None:
     """Writes the weights and settings without what only training needs."""
-    from vae_simpsons import VAE
     from vae_simpsons.files import output_folder
 
-    folder = Path(options.out)
-    with renamed(path="--ckpt"):
-        model = VAE.load(options.ckpt)
+    folder, model = Path(options.out), load_model(options)
     with output_folder("--out", folder) as temporary:
         files = model.export(temporary, folder.name)
     print(f"the model after epoch {model.epochs} in {folder}: {', '.join(file.name for file in files)}")
     print(f"next: vae sample --ckpt {folder} -n 64")
-    return 0
 
 
 SAMPLE = Verb("draw new images from a trained model", add_sample_options, run_sample)

@@ -24,16 +24,12 @@ def device_of(network: Autoencoder) -> torch.device:
 
 
 def padded_blocks(network: Autoencoder, inputs: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Yields `inputs` (n, ...) in full blocks on the network's device, each with how many of its rows are real.
-
-    The last block is filled up with zeros.
-    """
+    """Yields `inputs` (n, ...) in full blocks on the network's device, each with how many of its rows are real."""
     assert not network.training, "BatchNorm would use the batch's own statistics"
     size = block_size(network)
     for part in inputs.split(size):
-        missing = size - len(part)
-        full = torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) if missing else part
-        yield full.to(device_of(network)), len(part)
+        filling = part.new_zeros(size - len(part), *part.shape[1:])
+        yield torch.cat([part, filling]).to(device_of(network)), len(part)
 
 
 def map_blocks(

@@ -15,17 +15,9 @@ from vae_simpsons.progress import Progress
 
 
 def encode_pack(network: Autoencoder, pack: Pack, folder: Path, progress: Progress) -> list[Path]:
-    """Writes mu.npy and log_var.npy, float32 (N, *latent), row i of image i of images.csv; returns the files' paths.
+    """Writes mu.npy and log_var.npy, float32 (N, *latent), row i of image i of images.csv, into the empty `folder`.
 
-    They are written block by block while the next ones are encoded. An autoencoder has no log_var, and no file of it.
-
-    Args:
-        network: in eval mode.
-        folder: an empty one.
-        progress: called with a title and a total, returns what is called with the number done.
-
-    Raises:
-        OSError: `folder` cannot be written, or the disk has not the room.
+    Returns the files' paths. They grow while the next blocks are encoded. An autoencoder has no file of log_var.
     """
     count = len(pack.index.paths)
     names = ["mu.npy", "log_var.npy"] if network.variational else ["mu.npy"]

@@ -10,13 +10,9 @@ from vae_simpsons.models import Autoencoder
 @torch.inference_mode()
 def encode(network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Returns mu and log_var, (n, *latent) on the CPU, of x (n, C, H, W) in [-1, 1]; an autoencoder has no log_var."""
-    mus, log_vars = [], []
-    for block, count in padded_blocks(network, x):
-        mu, log_var = network.encode(block)
-        mus.append(mu[:count].cpu())
-        if log_var is not None:
-            log_vars.append(log_var[:count].cpu())
-    return torch.cat(mus), torch.cat(log_vars) if log_vars else None
+    blocks = [(*network.encode(block), count) for block, count in padded_blocks(network, x)]
+    mu = torch.cat([mu[:count].cpu() for mu, _, count in blocks])
+    return mu, torch.cat([log_var[:count].cpu() for _, log_var, count in blocks]) if network.variational else None
 
 
 @torch.inference_mode()

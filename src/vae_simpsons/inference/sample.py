@@ -16,30 +16,16 @@ from vae_simpsons.models import Autoencoder
 
 
 def sample(network: Autoencoder, count: int, seed: int) -> Iterator[Tensor]:
-    """Returns `count` images drawn from the prior, z ~ N(0, I), as blocks (n, C, H, W) on the CPU, in [-1, 1].
-
-    Args:
-        network: in eval mode.
-        seed: decides every image.
-
-    Raises:
-        VAEError: an autoencoder, which has no prior.
-    """
+    """Returns `count` images drawn from the prior, z ~ N(0, I), as blocks (n, C, H, W) on the CPU, in [-1, 1]."""
     if not network.variational:
         raise VAEError(
             "path: this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says "
             "which z decode to images. Train with model.variational true to sample."
         )
-    return _sample_blocks(network, count, seed)
-
-
-def _sample_blocks(network: Autoencoder, count: int, seed: int) -> Iterator[Tensor]:
     size = block_size(network)
-    latents = prior_latents(network.latent_shape, count, seed, size)
-    remaining = count
-    for images in map_blocks(network, lambda z: decode(network, z), latents, -(-count // size)):
-        yield images[:remaining]
-        remaining -= len(images)
+    blocks = enumerate(prior_latents(network.latent_shape, count, seed, size))
+    latents = (z[: count - number * size] for number, z in blocks)
+    return map_blocks(network, lambda z: decode(network, z), latents, -(-count // size))
 
 
 def prior_latents(shape: tuple[int, ...], count: int, seed: int, block: int) -> Iterator[Tensor]:
