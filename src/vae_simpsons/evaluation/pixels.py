@@ -31,7 +31,7 @@ def psnr(mse: Tensor) -> Tensor:
 
 
 def ssim(recon: Tensor, x: Tensor) -> Tensor:
-    """Structural similarity, (N,), 1 for equal images: Gaussian window of 11 pixels, mirrored borders, mean of channels.
+    """Structural similarity, (N,), 1 for equal images: window of 11 pixels, mirrored borders, mean of channels.
 
     Args:
         recon, x: (N, C, H, W), H and W at least 11.
