@@ -70,6 +70,7 @@ def test_kl_by_dimension_is_that_of_torch_and_the_split_sums_to_it():
 def test_active_units_count_the_dimensions_whose_mean_moves():
     spread = torch.tensor([1.0, 0.11, 0.09, 0.0])
     mu = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) * spread + 5
-    assert posterior.active_units(mu) == 2
+    figure = posterior.active_units(mu)
+    assert (figure.value, figure.reference, figure.count, figure.error) == (2, 4, 5000, None)
     with pytest.raises(VAEError, match="active units: 1 images are too few; it needs 2"):
         posterior.active_units(mu[:1])

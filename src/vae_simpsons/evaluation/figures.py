@@ -24,8 +24,9 @@ class Figure:
 def mean_figure(
     name: str, values: Tensor, definition: str, reference: float | None = None, reference_is: str = ""
 ) -> Figure:
-    """The mean of one value an image, (N,), with its standard error."""
+    """The mean of one value an image, (N,), with its standard error; images that have none (NaN) are not counted."""
     values = values.double()
+    values = values[~values.isnan()]
     return Figure(name, values.mean().item(), standard_error(values), len(values), definition, reference, reference_is)
 
 

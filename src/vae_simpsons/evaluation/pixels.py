@@ -16,6 +16,14 @@ TAPS, TAP_SIGMA = 11, 1.5  # pixels: the Gaussian window of SSIM
 C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+DEFINITIONS = {
+    "mse": "squared error, pixels in [-1, 1], mean over an image's values, then over images",
+    "PSNR": "10 log10(2^2 / mse) dB of each image, pixels in [-1, 1] (peak 255 on 8 bits), mean over images",
+    "SSIM": "structural similarity, Gaussian window of 11 pixels (sigma 1.5), range 2, mean over images",
+    "MS-SSIM": "SSIM over as many scales as leave 11 pixels, weights renormalised, negative similarity as 0",
+    "sharpness": "variance of the Laplacian (4 neighbours) of the grey image 0 to 255, mean over images",
+    "spectrum slope": "slope of log power against log frequency of the grey image, mean over images; lower is blurrier",
+}
 
 
 def squared_errors(recon: Tensor, x: Tensor) -> Tensor:

@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from vae_simpsons.evaluation.blocks import slices
-from vae_simpsons.evaluation.figures import require
+from vae_simpsons.evaluation.figures import Figure, require
 from vae_simpsons.objective import kl_per_dimension
 
 ACTIVE = 0.01  # variance of mu over the images from which a dimension counts
+ACTIVE_UNITS, INFORMATION, MARGINAL = "active units", "mutual information", "marginal KL"
+DEFINITIONS = {
+    ACTIVE_UNITS: "latent dimensions whose posterior mean has a variance of at least 0.01 over the images",
+    INFORMATION: "I(x; z) under q, nats; lower bound from all N posteriors, at most log N",
+    MARGINAL: "KL(q(z) || p(z)) of the aggregate posterior, nats; kl minus the mutual information, an upper bound",
+}
 ROWS = 512  # latents whose distances to all posteriors are held at a time
 
 
@@ -26,13 +32,14 @@ class Split(NamedTuple):
     bound: float  # log N, which `information` cannot exceed
 
 
-def active_units(mu: Tensor) -> int:
+def active_units(mu: Tensor) -> Figure:
     """How many dimensions have Var_x(E[z|x]) >= 0.01, of mu (N, D).
 
     Source: Burda et al., Importance Weighted Autoencoders, arXiv 1509.00519, Sec. 5.2 and Appendix C.
     """
-    require("active units", len(mu), 2)
-    return int((mu.double().var(0) >= ACTIVE).sum())
+    require(ACTIVE_UNITS, len(mu), 2)
+    count = int((mu.double().var(0) >= ACTIVE).sum())
+    return Figure(ACTIVE_UNITS, count, None, len(mu), DEFINITIONS[ACTIVE_UNITS], mu.shape[1], "latent dimensions")
 
 
 def kl_by_dimension(mu: Tensor, log_var: Tensor) -> Tensor:
@@ -52,7 +59,7 @@ def split_kl(mu: Tensor, log_var: Tensor, z: Tensor, on_progress: Callable[[int]
 
     Source: Hoffman & Johnson, ELBO surgery, 2016, Eq. 6; the bound: Poole et al., arXiv 1905.06922, Eq. 11 and 12.
     """
-    require("mutual information", len(mu), 2)
+    require(INFORMATION, len(mu), 2)
     mu, log_var, z = mu.double(), log_var.double(), z.double()
     kl = kl_per_dimension(mu, log_var).sum(1)
     precision = torch.exp(-log_var)
