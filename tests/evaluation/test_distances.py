@@ -36,6 +36,18 @@ def test_kernel_distance_of_one_dimension_is_known():
     assert errors == pytest.approx(values.std().item(), rel=0.3)
 
 
+def test_the_error_of_the_kernel_distance_leaves_out_one_image_at_a_time():
+    a, b = normal(9, 3, 0), normal(6, 3, 1, mean=0.7)
+
+    def without(x: torch.Tensor, i: int) -> torch.Tensor:
+        return torch.cat([x[:i], x[i + 1 :]])
+
+    by_a = torch.tensor([distances.kernel_distance(without(a, i), b).value for i in range(9)], dtype=torch.float64)
+    by_b = torch.tensor([distances.kernel_distance(a, without(b, i)).value for i in range(6)], dtype=torch.float64)
+    variance = 8 / 9 * (by_a - by_a.mean()).square().sum() + 5 / 6 * (by_b - by_b.mean()).square().sum()
+    assert distances.kernel_distance(a, b).error == pytest.approx(variance.sqrt().item(), rel=1e-9)
+
+
 def test_kernel_distance_of_equal_distributions_is_zero_on_average_at_any_count():
     found = [distances.kernel_distance(normal(20, 8, 2 * s), normal(30, 8, 2 * s + 1)) for s in range(400)]
     values = torch.tensor([f.value for f in found])
@@ -72,9 +84,12 @@ def test_frechet_distance_is_exact_for_given_moments():
     assert distances.frechet_distance(a, a).value == pytest.approx(0, abs=1e-8)
 
 
-def test_the_error_of_the_frechet_distance_is_its_spread():
+@pytest.mark.parametrize("shift", [0.0, 4.0])
+def test_the_error_of_the_frechet_distance_is_its_spread(shift):
     mix = normal(3, 3, 5)
-    found = [distances.frechet_distance(normal(300, 3, 2 * s) @ mix, normal(400, 3, 2 * s + 1)) for s in range(200)]
+    found = [
+        distances.frechet_distance(normal(300, 3, 2 * s) @ mix + shift, normal(400, 3, 2 * s + 1)) for s in range(200)
+    ]
     spread = torch.tensor([f.value for f in found]).std().item()
     assert torch.tensor([f.error for f in found]).mean().item() == pytest.approx(spread, rel=0.15)
 

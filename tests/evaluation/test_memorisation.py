@@ -61,10 +61,10 @@ def test_distances_and_numbers_are_those_of_all_pairs(monkeypatch):
 
 def test_features_of_a_mirrored_image_may_have_another_norm():
     training = torch.tensor([[1.0, 0.0], [0.0, 5.0], [9.0, 9.0]])
-    images, mirrored = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 5.5]])
+    images, mirrored = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 100.0]])
     found = memorisation.nearest(images, mirrored, training, torch.arange(3))
-    assert (found.first.item(), found.second.item(), found.mirrored.item()) == (1, 0, True)
-    assert memorisation.ratios(found).item() == pytest.approx(0.5)
+    assert (found.first.item(), found.second.item(), found.mirrored.item()) == (0, 1, False)
+    assert memorisation.ratios(found).item() == pytest.approx(29**-0.5)
 
 
 def test_a_set_of_half_copies_stands_out_and_new_images_do_not():

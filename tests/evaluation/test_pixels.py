@@ -101,7 +101,14 @@ def test_blur_lowers_sharpness_and_slope_and_one_colour_has_no_slope():
     blurred = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
     assert (pixels.laplacian_variance(blurred) < pixels.laplacian_variance(sharp)).all()
     assert (pixels.spectrum_slope(blurred) < pixels.spectrum_slope(sharp)).all()
-    assert pixels.spectrum_slope(torch.zeros(1, 3, 32, 32)).isnan().all()
+    colours = torch.tensor([0.0, 0.3, -1.0]).view(3, 1, 1, 1).expand(3, 3, 33, 35)  # their mean is off by rounding
+    assert pixels.spectrum_slope(colours).isnan().all()
+
+
+def test_borders_that_do_not_meet_are_no_edge():
+    """The left and right of a ramp differ, which would be an edge, of slope -2, but for the window."""
+    ramp = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64)
+    assert pixels.spectrum_slope(ramp).item() < -4
 
 
 def test_grey_is_luma():

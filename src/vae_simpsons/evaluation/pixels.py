@@ -16,6 +16,7 @@ TAPS, TAP_SIGMA = 11, 1.5  # pixels: the Gaussian window of SSIM
 C1, C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+ONE_COLOUR = 1e-6  # variance, grey levels squared: below it an image has one colour, and its spectrum is rounding
 DEFINITIONS = {
     "mse": "squared error, pixels in [-1, 1], mean over an image's values, then over images",
     "PSNR": "10 log10(2^2 / mse) dB of each image, pixels in [-1, 1] (peak 255 on 8 bits), mean over images",
@@ -110,7 +111,7 @@ def spectrum_slope(x: Tensor) -> Tensor:
     log_f = frequency.log()
     centred = log_f - log_f.mean()
     slope = (power.log() @ centred) / centred.square().sum()
-    return torch.where((power > 0).all(1), slope, torch.nan)
+    return torch.where(grey(x).flatten(1).var(1) > ONE_COLOUR, slope, torch.nan)
 
 
 def radial_spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
