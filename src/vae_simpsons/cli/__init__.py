@@ -9,12 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vae_simpsons import __version__
+from vae_simpsons.cli.arithmetic import ARITHMETIC
 from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
+from vae_simpsons.cli.decode import DECODE
 from vae_simpsons.cli.encode import ENCODE
 from vae_simpsons.cli.export import EXPORT
+from vae_simpsons.cli.interpolate import INTERPOLATE
+from vae_simpsons.cli.neighbors import NEIGHBORS
 from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.reconstruct import RECONSTRUCT
 from vae_simpsons.cli.sample import SAMPLE
 from vae_simpsons.cli.train import TRAIN
+from vae_simpsons.cli.traverse import TRAVERSE
 from vae_simpsons.errors import VAEError, one_line
 
 EXAMPLES = """examples:
@@ -43,7 +49,19 @@ DATA = Group(
 )
 VERBS = Group(
     "Train a variational autoencoder on a folder of images and sample from it.",
-    {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA},
+    {
+        "train": TRAIN,
+        "sample": SAMPLE,
+        "reconstruct": RECONSTRUCT,
+        "interpolate": INTERPOLATE,
+        "traverse": TRAVERSE,
+        "arithmetic": ARITHMETIC,
+        "neighbors": NEIGHBORS,
+        "encode": ENCODE,
+        "decode": DECODE,
+        "export": EXPORT,
+        "data": DATA,
+    },
 )
 
 
@@ -91,7 +109,7 @@ def group_parser(group: Group, words: list[str]) -> Parser:
     parser = Parser(" ".join(["vae", *words]), description=sentence(group.summary), epilog=EXAMPLES if top else None)
     if top:
         parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="{" + ",".join(group.verbs) + "}", required=True)
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB [--help]", required=True)
     for name, verb in group.verbs.items():
         verbs.add_parser(name, help=verb.summary)  # only lists it: its options are added by verb_parser
     return parser

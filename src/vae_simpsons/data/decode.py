@@ -87,9 +87,18 @@ def decode_image(path: Path, data: Data) -> Decoded:
     raw = np.fromfile(path, dtype=np.uint8)
     stored = _decode_plain_jpeg(raw, data) or _decode_any(raw, data)
     facts = Facts(hashlib.sha256(raw).hexdigest(), stored.width, stored.height, stored.format, stored.mode)
-    factor = round(stored.height / stored.pixels.shape[1])
-    box = [edge // factor for edge in crop_box(stored.width, stored.height, data)]
-    return Decoded(turn_upright(crop_and_resize(stored.pixels, box, data.image_size), stored.orientation), facts)
+    return Decoded(_prepare(stored, data), facts)
+
+
+def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
+    """Returns a picture that Pillow has opened or made, uint8 (C, S, S), prepared as a file's is.
+
+    Raises:
+        Exception: of many kinds: what Pillow says of a file that it opened and cannot read.
+    """
+    width, height, kind, mode = picture.width, picture.height, str(picture.format), picture.mode
+    orientation = picture.getexif().get(ORIENTATION, 1)
+    return _prepare(Stored(_opaque_pixels(picture, data.channels), width, height, kind, mode, orientation), data)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -162,10 +171,23 @@ def _decode_any(raw: np.ndarray, data: Data) -> Stored:
         tags = getattr(image, "tag_v2", {})  # a TIFF's
         check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
         image.load()
-        opaque = _without_transparency(image, "L" if data.channels == 1 else "RGB")
+        pixels = _opaque_pixels(image, data.channels)
         orientation = image.getexif().get(ORIENTATION, 1)
-    pixels = np.array(opaque).reshape(opaque.height, opaque.width, data.channels)
-    return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, kind, mode, orientation)
+    return Stored(pixels, width, height, kind, mode, orientation)
+
+
+def _prepare(stored: Stored, data: Data) -> Tensor:
+    """Returns an image as it is trained on, uint8 (C, S, S)."""
+    factor = round(stored.height / stored.pixels.shape[1])
+    box = [edge // factor for edge in crop_box(stored.width, stored.height, data)]
+    return turn_upright(crop_and_resize(stored.pixels, box, data.image_size), stored.orientation)
+
+
+def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
+    """Returns the pixels of `image` over BACKGROUND, uint8 (C, h, w)."""
+    opaque = _without_transparency(image, "L" if channels == 1 else "RGB")
+    pixels = np.array(opaque).reshape(opaque.height, opaque.width, channels)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _without_transparency(image: Image.Image, mode: str) -> Image.Image:

@@ -48,7 +48,7 @@ def find_files(folder: Path) -> list[File]:
     if not files:
         raise VAEError(
             f"data.path: no images under {folder} ({len(visited)} {'folder' if len(visited) == 1 else 'folders'} "
-            f"searched for {' '.join(EXTENSIONS)}). Point data.path at a folder of images."
+            f"searched for {' '.join(EXTENSIONS)}). Give a folder of images."
         )
     return sorted(files)
 

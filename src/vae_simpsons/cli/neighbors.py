@@ -1,0 +1,76 @@
+"""`vae neighbors`: the nearest training images, and whether the model copies them."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_simpsons.cli.looking import add_model, add_run_images, load_model
+from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.errors import UsageError, cannot_write, renamed
+
+if TYPE_CHECKING:
+    from vae_simpsons.inference.neighbors import Found
+
+
+def add_neighbors_options(parser: Parser) -> None:
+    """Adds the options of `vae neighbors`."""
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders, or zips and tars of images")
+    parser.add_argument("--samples", type=int, metavar="INT", help="this many samples of the model, instead of images")
+    parser.add_argument("--seed", type=int, default=0, metavar="INT", help="of the samples (default 0)")
+    parser.add_argument("-k", type=int, default=7, metavar="INT", help="neighbours of each (default 7)")
+    parser.add_argument("--out", default="neighbors.png", metavar="PATH", help="grid (default neighbors.png)")
+    add_run_images(parser, "where the training images are now (default: where the run found them)")
+    add_model(parser)
+
+
+def run_neighbors(options: Namespace) -> int:
+    """Writes a grid with the nearest training images in pixels and in features, and prints the memorisation figures."""
+    check_at_least("-k", options.k, 1)
+    check_at_least("--seed", options.seed, 0)
+    if bool(options.images) == (options.samples is not None):
+        raise UsageError("vae neighbors: give images or --samples INT, one of them. See 'vae neighbors --help'.")
+    if options.samples is not None:
+        check_at_least("--samples", options.samples, 1)
+    from vae_simpsons.images import check_png_target, denormalise, write_png
+    from vae_simpsons.inference import neighbors
+    from vae_simpsons.inference.grids import draw_grid
+    from vae_simpsons.progress import progress_bar
+
+    path = Path(options.out)
+    check_png_target("--out", path)
+    model = load_model(options)
+    with renamed(path="--ckpt"):
+        if options.images:
+            pictures = model.open_pictures("IMAGE", options.images, options.cache_dir, progress_bar)
+            queries, lines = pictures.take(range(len(pictures))), pictures.left_out
+        else:
+            queries, lines = denormalise(model.sample(options.samples, options.seed)), []
+    found, lacking = model.neighbors(queries, options.k, options.path, options.cache_dir, progress_bar)
+    pixels, labels = neighbors.neighbor_rows(queries, found)
+    columns = len(pixels) // len(labels)
+    titles = ["query", "nearest", *(str(i) for i in range(2, columns))]
+    try:
+        write_png(path, draw_grid(pixels, columns, labels, titles))
+    except OSError as e:
+        raise cannot_write("--out", path, e, "path") from None
+    what = f"{len(queries):,} {'image' if options.images else 'sample'}{'' if len(queries) == 1 else 's'}"
+    print("\n".join([*lines, f"{what}, each with its {columns - 1} nearest training images, in {path}"]))
+    print("\n".join([line for result in found for line in describe(result)] + ([lacking] if lacking else [])))
+    return 0
+
+
+def describe(found: "Found") -> list[str]:
+    """Returns the memorisation figures of one space, a line each."""
+    if found.lacking:
+        return [f"in {found.space}, {found.lacking}"]
+    lines = []
+    for figure in found.figures:
+        error = f" +- {figure.error:.2g}" if figure.error is not None else ""
+        lines.append(
+            f"in {found.space}, {figure.name} {figure.value:.3f}{error} (N {figure.count:,}); "
+            f"of {figure.reference_is} {figure.reference:.3f}"
+        )
+    return [*lines, *(f"  {figure.name}: {figure.definition}" for figure in found.figures)]
+
+
+NEIGHBORS = Verb("find the nearest training images of samples or of images", add_neighbors_options, run_neighbors)
