@@ -17,10 +17,15 @@ from vae_simpsons.data.pictures import Pictures, open_pictures, pictures_of
 from vae_simpsons.devices import pick_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.export import export_model
-from vae_simpsons.inference import arithmetic, decode, encode, latents, neighbors, reconstruct, rundata, sample, walk
+from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
+from vae_simpsons.inference.arithmetic import attribute_vector
+from vae_simpsons.inference.decode import decode_to_folder, open_latents
 from vae_simpsons.inference.grids import Grid, pictures_in
 from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
+from vae_simpsons.inference.neighbors import Found, feature_spaces, find_neighbors
+from vae_simpsons.inference.reconstruct import Scores, score_pictures
+from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.objective import implied_sigma
@@ -138,8 +143,8 @@ class VAE:
         Raises:
             VAEError: fewer than 2 pictures or steps.
         """
-        walk.check_walk(len(x), steps)
-        z = walk.walk(latents.encode(self.network, x)[0], steps, spherical, loop)
+        check_walk(len(x), steps)
+        z = walk(latents.encode(self.network, x)[0], steps, spherical, loop)
         return self._decode_rows(z)
 
     def traverse(
@@ -189,7 +194,7 @@ class VAE:
         both = [
             self.open_pictures(name, [path], cache_dir, progress) for name, path in (("plus", plus), ("minus", minus))
         ]
-        return arithmetic.attribute_vector(self.network, *both, progress)
+        return attribute_vector(self.network, *both, progress)
 
     def encode_folder(
         self,
@@ -220,18 +225,18 @@ class VAE:
             VAEError: no such file; latents of another shape.
             OSError: `folder` cannot be written.
         """
-        opened = decode.open_latents(z, self.network.latent_shape)
-        decode.decode_to_folder(self.network, opened, folder, progress)
+        opened = open_latents(z, self.network.latent_shape)
+        decode_to_folder(self.network, opened, folder, progress)
         return opened.names
 
-    def score(self, pictures: Pictures, progress: Progress = no_progress) -> reconstruct.Scores:
+    def score(self, pictures: Pictures, progress: Progress = no_progress) -> Scores:
         """Returns mse, PSNR, SSIM and elbo (at the implied sigma) of every picture.
 
         Raises:
             VAEError: a picture cannot be read.
         """
         sigma = implied_sigma(self.settings.objective.kld_weight, math.prod(self.network.image_shape))
-        return reconstruct.score_pictures(self.network, pictures, sigma, progress)
+        return score_pictures(self.network, pictures, sigma, progress)
 
     def neighbors(
         self,
@@ -240,7 +245,7 @@ class VAE:
         source: str | Path | None = None,
         cache_dir: str | None = None,
         progress: Progress = no_progress,
-    ) -> tuple[list[neighbors.Found], str | None]:
+    ) -> tuple[list[Found], str | None]:
         """Returns the nearest training images of queries in pixels and in features, and why features are missing.
 
         Args:
@@ -250,10 +255,10 @@ class VAE:
         Raises:
             VAEError: the pictures of the run are not there.
         """
-        spaces, lacking = neighbors.spaces(progress)
+        spaces, lacking = feature_spaces(progress)
         dataset = self.open_dataset(source, cache_dir, progress)
         every = spaces.items()
-        return [neighbors.find_neighbors(queries, dataset, count, *each, progress) for each in every], lacking
+        return [find_neighbors(queries, dataset, count, *each, progress) for each in every], lacking
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
         """Writes the weights and a model card into the empty `folder`; returns the files' paths.

@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   vae train --config configs/toons.yaml --resume last
   vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
+  vae reconstruct my_pictures --ckpt runs/toons/<time>/last.ckpt --csv figures.csv
   vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
   vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 

@@ -8,7 +8,11 @@ from vae_simpsons.cli.looking import add_model, add_run_images, load_model
 from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
 from vae_simpsons.errors import UsageError, cannot_write, renamed
 
+NAMED = 8  # images whose nearest training images are printed by name
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vae_simpsons.inference.neighbors import Found
 
 
@@ -42,9 +46,9 @@ def run_neighbors(options: Namespace) -> int:
     with renamed(path="--ckpt"):
         if options.images:
             pictures = model.open_pictures("IMAGE", options.images, options.cache_dir, progress_bar)
-            queries, lines = pictures.take(range(len(pictures))), pictures.left_out
+            queries, names, lines = pictures.take(range(len(pictures))), pictures.names, [*pictures.left_out]
         else:
-            queries, lines = denormalise(model.sample(options.samples, options.seed)), []
+            queries, names, lines = denormalise(model.sample(options.samples, options.seed)), [], []
     found, lacking = model.neighbors(queries, options.k, options.path, options.cache_dir, progress_bar)
     pixels, labels = neighbors.neighbor_rows(queries, found)
     columns = len(pixels) // len(labels)
@@ -54,23 +58,25 @@ def run_neighbors(options: Namespace) -> int:
     except OSError as e:
         raise cannot_write("--out", path, e, "path") from None
     what = f"{len(queries):,} {'image' if options.images else 'sample'}{'' if len(queries) == 1 else 's'}"
-    print("\n".join([*lines, f"{what}, each with its {columns - 1} nearest training images, in {path}"]))
-    print("\n".join([line for result in found for line in describe(result)] + ([lacking] if lacking else [])))
+    lines.append(f"{what}, each with its {columns - 1} nearest training images, in {path}")
+    for name, *nearest in zip(names[:NAMED], *(result.paths for result in found), strict=False):
+        lines.append(f"  {name}: " + ", ".join(f"in {f.space} {n[0]}" for f, n in zip(found, nearest, strict=True)))
+    print("\n".join([*lines, *describe(found), *([lacking] if lacking else [])]))
     return 0
 
 
-def describe(found: "Found") -> list[str]:
-    """Returns the memorisation figures of one space, a line each."""
-    if found.lacking:
-        return [f"in {found.space}, {found.lacking}"]
-    lines = []
-    for figure in found.figures:
-        error = f" +- {figure.error:.2g}" if figure.error is not None else ""
-        lines.append(
-            f"in {found.space}, {figure.name} {figure.value:.3f}{error} (N {figure.count:,}); "
-            f"of {figure.reference_is} {figure.reference:.3f}"
-        )
-    return [*lines, *(f"  {figure.name}: {figure.definition}" for figure in found.figures)]
+def describe(found: "Sequence[Found]") -> list[str]:
+    """Returns the memorisation figures of each space, a line each, and then what they are."""
+    lines, definitions = [], {}
+    for result in found:
+        if result.lacking:
+            lines.append(f"in {result.space}, {result.lacking}")
+        for figure in result.figures:
+            error = f" +- {figure.error:.2g}" if figure.error is not None else ""
+            beside = f"{figure.reference_is} {figure.reference:.3f}"
+            lines.append(f"{figure.name} in {result.space}: {figure.value:.3f}{error} (N {figure.count:,}), {beside}")
+            definitions[figure.name] = figure.definition
+    return lines + [f"  {name}: {definition}" for name, definition in definitions.items()]
 
 
 NEIGHBORS = Verb("find the nearest training images of samples or of images", add_neighbors_options, run_neighbors)

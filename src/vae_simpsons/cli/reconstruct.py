@@ -105,7 +105,7 @@ def describe(options: Namespace, pictures: "Pictures", scores: "Scores", shown: 
     if options.heatmap:
         lines.append(
             f"squared error in {options.heatmap}: black 0, violet, red, orange, pale yellow {scores.error_scale:.3g} "
-            f"and more, which 99.9 % of all pixels of the {total:,} are within"
+            f"and more, which 99 % of all pixels of the {total:,} are within"
         )
     lines += [f"figures of every image, worst first, in {path}" for path in (options.csv, options.json) if path]
     return "\n".join(lines)

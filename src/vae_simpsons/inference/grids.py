@@ -11,9 +11,10 @@ from torch import Tensor
 from vae_simpsons.images import PADDING, denormalise, make_grid
 
 COLUMNS = 8  # pictures in a row of a grid
-LABELLED_PIXELS = 28  # the least height and width of a picture that is labelled: two lines of text
+LABELLED_PIXELS = 32  # the least height and width of a picture that is labelled: two lines of text
 MARGIN = 4  # pixels around a label
 INK = 40  # grey level of labels, on white
+LETTER_PIXELS = 12  # size of the font; below it, spaces between words vanish
 
 
 class Grid(list[Image.Image]):
@@ -98,7 +99,7 @@ def _enlarge(pixels: Tensor) -> Tensor:
 
 def _text_size(text: str) -> tuple[int, int]:
     """Returns width and height of `text`, which may have several lines, in pixels."""
-    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, ImageFont.load_default())
+    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text, ImageFont.load_default(LETTER_PIXELS))
     return int(box[2]) + 1, int(box[3]) + 1
 
 
@@ -106,7 +107,7 @@ def _stamp(canvas: Tensor, text: str, left: int, top: int) -> None:
     """Draws `text` onto a uint8 picture (C, h, w) in place, with Pillow's own font; what does not fit is cut off."""
     width, height = _text_size(text)
     label = Image.new("L", (width, height), 255)
-    ImageDraw.Draw(label).multiline_text((0, 0), text, INK, ImageFont.load_default(), align="right")
+    ImageDraw.Draw(label).multiline_text((0, 0), text, INK, ImageFont.load_default(LETTER_PIXELS), align="right")
     skip_left, skip_top = max(0, -left), max(0, -top)
     part = from_pil(label)[:, skip_top:, skip_left:]
     place = canvas[:, max(0, top) : top + height, max(0, left) : left + width]

@@ -31,7 +31,7 @@ class Found(NamedTuple):
     lacking: str | None = None
 
 
-def spaces(progress: Progress) -> tuple[dict[str, Space], str | None]:
+def feature_spaces(progress: Progress) -> tuple[dict[str, Space], str | None]:
     """Returns the spaces that distances are taken in, by name, and why one is missing where it is."""
     found: dict[str, Space] = {PIXELS: lambda images, _: images.flatten(1)}
     try:
@@ -90,7 +90,7 @@ def nearest_numbers(points: Tensor, mirrored: Tensor, training: Tensor, count: i
         found = squared.amin(0).topk(min(count, len(part)), largest=False)
         distances.append(found.values)
         numbers.append(found.indices + start)
-    order = torch.cat(distances, 1).argsort(1, stable=True)[:, :count]
+    order = torch.cat(distances, 1).argsort(dim=1, stable=True)[:, :count]
     return torch.cat(numbers, 1).gather(1, order)
 
 
