@@ -1,6 +1,5 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,15 +19,11 @@ from vae_simpsons.export import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
 from vae_simpsons.inference.arithmetic import attribute_vector
-from vae_simpsons.inference.decode import decode_to_folder, open_latents
 from vae_simpsons.inference.grids import Grid, pictures_in
 from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
-from vae_simpsons.inference.neighbors import Found, feature_spaces, find_neighbors
-from vae_simpsons.inference.reconstruct import Scores, score_pictures
 from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
-from vae_simpsons.objective import implied_sigma
 from vae_simpsons.progress import Progress, no_progress
 
 
@@ -37,8 +32,9 @@ class VAE:
 
     Where a method takes pictures, it takes paths of images, folders or archives, Pillow's pictures, arrays (H, W, C),
     uint8 or floats from 0 to 1, tensors (C, H, W) or (n, C, H, W) in [-1, 1], and lists of such; all are prepared as
-    in training. Tensors give tensors back, on the CPU, in [-1, 1]. Everything else gives Pillow's pictures: one for
-    one, a `Grid` for several, which is a list that a notebook shows as a grid.
+    in training. What is no picture is refused, a VAEError that names the argument. Tensors give tensors back, on the
+    CPU, in [-1, 1]. Everything else gives Pillow's pictures: one for one, a `Grid` for several, which is a list that a
+    notebook shows as a grid.
 
     Attributes:
         network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
@@ -83,19 +79,11 @@ class VAE:
         return sample.sample(self.network, n, seed)
 
     def sample_images(self, n: int, seed: int = 0) -> Grid:
-        """Returns the same images as pictures, which a notebook shows as a grid; `sample` itself returns a tensor.
-
-        Raises:
-            VAEError: as `sample`.
-        """
+        """Returns the same images as pictures, which a notebook shows as a grid; `sample` itself returns a tensor."""
         return Grid(pictures_in(self.sample(n, seed)))
 
     def encode(self, x: Picture | Sequence[Picture]) -> tuple[Tensor, Tensor | None]:
-        """Returns mu and log_var, (n, *latent) on the CPU, of pictures x; an autoencoder has None for log_var.
-
-        Raises:
-            VAEError: x is no picture.
-        """
+        """Returns mu and log_var, (n, *latent) on the CPU, of pictures x; an autoencoder has None for log_var."""
         return latents.encode(self.network, read_inputs("x", x, self.settings.data).x)
 
     def decode(self, z: Tensor | np.ndarray | str | Path) -> Tensor | Image.Image | Grid:
@@ -111,11 +99,7 @@ class VAE:
         return inputs.give_back(latents.decode(self.network, inputs.x))
 
     def reconstruct(self, x: Picture | Sequence[Picture]) -> Tensor | Image.Image | Grid:
-        """Returns pictures x through the model: the mean image of the posterior's mean.
-
-        Raises:
-            VAEError: x is no picture.
-        """
+        """Returns pictures x through the model: the mean image of the posterior's mean."""
         inputs = read_inputs("x", x, self.settings.data)
         return inputs.give_back(latents.reconstruct(self.network, inputs.x))
 
@@ -217,48 +201,6 @@ class VAE:
         data = rundata.moved_data(self.settings, source, cache_dir)
         pack = open_pack(source_of(data, progress), data, progress)
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
-
-    def decode_to_folder(self, z: str | Path, folder: Path, progress: Progress = no_progress) -> list[str]:
-        """Writes a PNG of each latent at z, as `decode` takes it, into `folder`; returns their names.
-
-        Raises:
-            VAEError: no such file; latents of another shape.
-            OSError: `folder` cannot be written.
-        """
-        opened = open_latents(z, self.network.latent_shape)
-        decode_to_folder(self.network, opened, folder, progress)
-        return opened.names
-
-    def score(self, pictures: Pictures, progress: Progress = no_progress) -> Scores:
-        """Returns mse, PSNR, SSIM and elbo (at the implied sigma) of every picture.
-
-        Raises:
-            VAEError: a picture cannot be read.
-        """
-        sigma = implied_sigma(self.settings.objective.kld_weight, math.prod(self.network.image_shape))
-        return score_pictures(self.network, pictures, sigma, progress)
-
-    def neighbors(
-        self,
-        queries: Tensor,
-        count: int = 7,
-        source: str | Path | None = None,
-        cache_dir: str | None = None,
-        progress: Progress = no_progress,
-    ) -> tuple[list[Found], str | None]:
-        """Returns the nearest training images of queries in pixels and in features, and why features are missing.
-
-        Args:
-            queries: uint8 (q, C, S, S).
-            source: where the pictures of the run are now; None: where the run found them.
-
-        Raises:
-            VAEError: the pictures of the run are not there.
-        """
-        spaces, lacking = feature_spaces(progress)
-        dataset = self.open_dataset(source, cache_dir, progress)
-        every = spaces.items()
-        return [find_neighbors(queries, dataset, count, *each, progress) for each in every], lacking
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
         """Writes the weights and a model card into the empty `folder`; returns the files' paths.

@@ -24,14 +24,16 @@ def run_decode(options: Namespace) -> int:
     """Writes the image that each latent decodes to."""
     from vae_simpsons import VAE
     from vae_simpsons.files import output_folder
+    from vae_simpsons.inference.decode import decode_to_folder, open_latents
     from vae_simpsons.progress import progress_bar
 
     folder = Path(options.out_dir)
     with renamed(path="--ckpt", device="--device", z="LATENTS"):
         model = VAE.load(options.ckpt, options.device)
+        latents = open_latents(options.latents, model.network.latent_shape)
         with output_folder("--out-dir", folder) as temporary:
-            names = model.decode_to_folder(options.latents, temporary, progress_bar)
-    print(f"{len(names):,} images in {folder}: {names[0]}{' ...' if len(names) > 1 else ''}")
+            decode_to_folder(model.network, latents, temporary, progress_bar)
+    print(f"{len(latents.names):,} images in {folder}")
     return 0
 
 

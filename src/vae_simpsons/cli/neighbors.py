@@ -49,7 +49,9 @@ def run_neighbors(options: Namespace) -> int:
             queries, names, lines = pictures.take(range(len(pictures))), pictures.names, [*pictures.left_out]
         else:
             queries, names, lines = denormalise(model.sample(options.samples, options.seed)), [], []
-    found, lacking = model.neighbors(queries, options.k, options.path, options.cache_dir, progress_bar)
+    spaces, lacking = neighbors.feature_spaces(progress_bar)
+    dataset = model.open_dataset(options.path, options.cache_dir, progress_bar)
+    found = [neighbors.find_neighbors(queries, dataset, options.k, *each, progress_bar) for each in spaces.items()]
     pixels, labels = neighbors.neighbor_rows(queries, found)
     columns = len(pixels) // len(labels)
     titles = ["query", "nearest", *(str(i) for i in range(2, columns))]

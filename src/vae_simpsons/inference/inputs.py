@@ -126,16 +126,16 @@ def _from_tensor(name: str, x: Tensor, data: Data) -> Tensor:
             f"{name}: a tensor of shape {shape}. Give (n, {data.channels}, H, W) or ({data.channels}, H, W)."
         )
     x = x.detach().reshape(-1, *x.shape[-3:])
-    if x.dtype == torch.uint8:
-        x = normalise(x)
-    elif not x.is_floating_point():
+    if x.is_floating_point():
+        _check_range(name, "a tensor", float(x.min()), float(x.max()), -1)
+        x = x.float()
+    elif x.dtype != torch.uint8:
         raise VAEError(f"{name}: a tensor of {x.dtype}. Give floats in [-1, 1], or uint8.")
-    _check_range(name, "a tensor", float(x.min()), float(x.max()), -1)
     height, width = x.shape[-2:]
-    if (height, width) == (data.image_size, data.image_size):
-        return x.float()
-    box = crop_box(width, height, data)
-    return torch.stack([crop_and_resize(image.float(), box, data.image_size) for image in x]).clamp_(-1, 1)
+    if (height, width) != (data.image_size, data.image_size):
+        box = crop_box(width, height, data)
+        x = torch.stack([crop_and_resize(image, box, data.image_size) for image in x])
+    return normalise(x) if x.dtype == torch.uint8 else x.clamp(-1, 1)
 
 
 def _to_picture(name: str, array: np.ndarray) -> Image.Image:

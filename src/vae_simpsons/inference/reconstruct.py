@@ -46,17 +46,18 @@ class Scores(NamedTuple):
         return self.figures["mse"].argsort(descending=True, stable=True).tolist()
 
 
-def score_pictures(network: Autoencoder, pictures: Pictures, sigma: float, progress: Progress) -> Scores:
+def score_pictures(network: Autoencoder, pictures: Pictures, kld_weight: float, progress: Progress) -> Scores:
     """Returns the figures of every picture, computed block by block.
 
     Args:
         network: in eval mode.
-        sigma: noise of a pixel, of the elbo.
+        kld_weight: of the run; it implies the noise of a pixel that the elbo assumes.
 
     Raises:
         VAEError: a picture cannot be read.
     """
-    size, count = block_size(network), len(pictures)
+    size, count, values = block_size(network), len(pictures), math.prod(network.image_shape)
+    sigma = objective.implied_sigma(kld_weight, values)
     eps = torch.randn(network.latent_shape, generator=torch.Generator().manual_seed(NOISE_SEED))
     report, done, parts = progress("reconstructing", count), 0, []
     histogram = torch.zeros(BINS, dtype=torch.float64)
@@ -70,7 +71,7 @@ def score_pictures(network: Autoencoder, pictures: Pictures, sigma: float, progr
             drawn = decode(network, mu + eps * torch.exp(0.5 * log_var))
             (mse,) = in_blocks(squared_errors, drawn, x)
             kl = objective.kl_divergence(mu.double(), log_var.double())
-            figures["elbo"] = objective.elbo(mse, kl, sigma, math.prod(network.image_shape))
+            figures["elbo"] = objective.elbo(mse, kl, sigma, values)
         return figures, pixel_errors(recon, x).sqrt_().histc(BINS, 0, 2).double()
 
     for figures, roots in map_blocks(network, score, pictures.blocks(size), -(-count // size)):
