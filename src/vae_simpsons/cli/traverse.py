@@ -41,7 +41,7 @@ def run_traverse(options: Namespace) -> int:
     path = Path(options.out)
     check_png_target("--out", path)
     model = load_model(options)
-    with renamed(x="--image", dims="--dims", reach="--range", path="--ckpt", measured_on="--data.path"):
+    with renamed(x="--image", dims="--dims", reach="--range", path="--ckpt", measured_on="data.path"):
         grid = model.traverse(
             options.image, options.dims, options.range, options.steps, options.path, options.cache_dir, progress_bar
         )
