@@ -27,11 +27,8 @@ EXAMPLES = """examples:
   vae train --config configs/toons.yaml
   vae train --config configs/simpsons.yaml --data.path my_pictures
   vae train --config configs/toons.yaml --resume last
-  vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
   vae reconstruct my_pictures --ckpt runs/toons/<time>/last.ckpt --csv figures.csv
-  vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
-  vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
@@ -110,7 +107,8 @@ def group_parser(group: Group, words: list[str]) -> Parser:
     parser = Parser(" ".join(["vae", *words]), description=sentence(group.summary), epilog=EXAMPLES if top else None)
     if top:
         parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB [--help]", required=True)
+    names = "VERB [--help]" if top else "{" + ",".join(group.verbs) + "}"
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar=names, required=True)
     for name, verb in group.verbs.items():
         verbs.add_parser(name, help=verb.summary)  # only lists it: its options are added by verb_parser
     return parser
