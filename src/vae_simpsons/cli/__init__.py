@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   vae train --config configs/simpsons.yaml --data.path my_pictures
   vae train --config configs/toons.yaml --resume last
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
-  vae reconstruct my_pictures --ckpt runs/toons/<time>/last.ckpt --csv figures.csv
+  vae reconstruct my_pictures --ckpt runs/toons/<time>/last.ckpt
 
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
