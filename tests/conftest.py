@@ -24,6 +24,12 @@ TINY = {
 }
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU, and torch.cuda.is_available() is false here")
+
+
 def flags(settings: dict[str, str]) -> list[str]:
     """`settings` as command-line flags."""
     return [f"--{key}={value}" for key, value in settings.items()]

@@ -44,8 +44,10 @@ def test_a_grid_shows_each_image_in_its_place_however_they_arrive(tmp_path, coun
     assert (read[:2] == 255).all() and (read[:, :2] == 255).all() and (read[-2:] == 255).all()
 
 
-def test_grid_and_write_grid_draw_the_same(tmp_path):
-    pixels = torch.randint(0, 256, (7, 3, 5, 5), dtype=torch.uint8)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_make_grid_and_write_grid_draw_the_same(tmp_path, channels):
+    pixels = torch.randint(0, 256, (7, channels, 5, 5), dtype=torch.uint8)
+    assert images.make_grid(pixels, 3).shape == (channels, 23, 23)
     images.write_grid("--out", tmp_path / "a.png", [pixels], 7, 3)
     images.write_png(tmp_path / "b.png", images.make_grid(pixels, 3))
     assert (tmp_path / "a.png").read_bytes() != b""

@@ -75,3 +75,13 @@ def test_only_training_knows_lightning_and_help_waits_for_no_torch(path):
 
 def test_there_is_no_utils():
     assert not [p for p in FILES if p.stem in {"utils", "helpers", "misc", "common"}]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_an_import_installs_nothing(path):
+    """No hook, handler or warning filter: at the top of a module nothing is called for its effect."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            assert ast.unparse(node.value.func) == "StrictLoader.add_constructor"  # of a class of our own
+        for target in getattr(node, "targets", []):
+            assert not isinstance(target, ast.Attribute) or ast.unparse(target).startswith("shorten.")

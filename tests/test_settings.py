@@ -32,7 +32,7 @@ def test_a_config_made_in_python_is_checked_too():
 
 
 def test_every_setting_says_what_it_means():
-    assert all(f.metadata["meaning"] for f in settings.keys().values())
+    assert all(f.meaning for f in settings.keys().values())
 
 
 def test_sections_may_hold_sections(monkeypatch):
@@ -45,13 +45,15 @@ def test_sections_may_hold_sections(monkeypatch):
     class Flow:
         """The flow."""
 
-        steps: int = settings.setting(50, "steps of the solver", low=1)
+        steps: settings.ranged(int, 1) = 50
+        """steps of the solver"""
 
     @dataclass(frozen=True)
     class Prior:
         """The prior."""
 
-        kind: str = settings.setting("flow", "what it is")
+        kind: settings.Text = "flow"
+        """what it is"""
         flow: Flow = Flow()
 
     @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def test_sections_may_hold_sections(monkeypatch):
 
     for module in (settings, sys.modules["vae_simpsons.configfile"]):
         monkeypatch.setattr(module, "Settings", Nested)
-    keys.cache_clear(), sections.cache_clear()
+    for cached in (keys, sections, settings._parser):
+        cached.cache_clear()
     try:
         assert list(sections())[-2:] == ["prior", "prior.flow"] and "prior.flow.steps" in keys()
         nested = from_flat(parse_yaml("prior: {flow: {steps: 3}}", "f"))
@@ -73,19 +76,20 @@ def test_sections_may_hold_sections(monkeypatch):
         with pytest.raises(VAEError, match="prior.flow: 3 is not a mapping"):
             parse_yaml("prior: {flow: 3}", "f")
     finally:
-        keys.cache_clear(), sections.cache_clear()
+        for cached in (keys, sections, settings._parser):
+            cached.cache_clear()
 
 
 @pytest.mark.parametrize(
     ("key", "accepted", "refused"),
     [
-        ("optimizer.lr", [1e-3, 1], ["0.1", 0, True, None, float("inf"), float("nan"), 10**400]),
-        ("seed", [0, 2**32 - 1], [1.0, True, "1", 2**32]),
-        ("data.channels", [1, 3], [True, 1.0, "3", 2]),
-        ("data.resize", [None, 64], [0, "64", 64.0]),
+        ("optimizer.lr", [1e-3, 1], [0, True, None, float("inf"), float("nan"), 10**400]),
+        ("seed", [0, 2**32 - 1], [1.0, True, "1.0", 2**32, b"1"]),
+        ("data.channels", [1, 3], [True, 1.0, "2", 2]),
+        ("data.resize", [None, 64], [0, "0", 64.0]),
         ("trainer.devices", ["auto", 2], ["all", 0, True]),
-        ("model.widths", [[8, 16], (8,)], [8, "8", [8.0], [True], [0], [[8]]]),
-        ("model.variational", [True, False], [1, "true", None]),
+        ("model.widths", [[8, 16], (8,)], [8, "8", [8.0], [True], [0], [[8]], {8, 16}]),
+        ("model.variational", [True, False], [1, "1", None]),
         ("data.path", ["a", "3"], ["", " ", "a\0", 3, None]),
         ("out", ["a", None], ["", 3]),
     ],
@@ -97,6 +101,20 @@ def test_a_value_has_the_type_and_range_of_its_setting(key, accepted, refused):
         with pytest.raises(VAEError, match=f"^{key}: .* is not accepted. Give "):
             settings.convert(key, value)
     assert isinstance(settings.convert("optimizer.lr", 1), float)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *[("optimizer.lr", "0.1"), ("seed", "1"), ("data.channels", "3"), ("data.resize", "64"), ("data.path", b"a")],
+        *[("model.variational", "true"), ("model.widths", "[8, 16]"), ("model.widths", (8.0, 16)), ("out", "null")],
+    ],
+)
+def test_a_config_made_in_python_needs_the_very_type(key, value):
+    """Text stands for a number in YAML and flags alone."""
+    section, _, name = key.rpartition(".")
+    with pytest.raises(VAEError, match=f"^{key}: .* is not accepted. Give "):
+        Settings(**({section: sections()[section](**{name: value})} if section else {name: value}))
 
 
 def test_what_a_setting_accepts_is_said_in_words():

@@ -50,6 +50,7 @@ class Position:
         best: lowest value so far of the figure that decides which epoch is the best.
         best_epoch: the epoch that had it; 0 before the first.
         processes: how many processes the interrupted epoch was shared among.
+        loss_scaler: the state of 16-mixed's loss scaling; None in every other precision.
     """
 
     stage: str
@@ -60,6 +61,7 @@ class Position:
     best: float | None = None
     best_epoch: int = 0
     processes: int = 1
+    loss_scaler: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,8 @@ def _position(tree: Any, path: Path) -> Position | None:
         raise _damaged(path, "its position in the run is incomplete") from None
     numbers = [value for value in vars(position).values() if isinstance(value, int)]
     kinds = all(isinstance(getattr(position, f.name), f.type) for f in fields(Position))
+    scaler = (position.loss_scaler or {}) if kinds else {}
+    kinds = kinds and all(isinstance(value, (int, float)) for value in scaler.values())
     if not kinds or not all(0 <= n < 2**31 for n in numbers) or position.epoch_steps > position.steps:
         raise _damaged(path, "its position in the run is not possible")
     return position

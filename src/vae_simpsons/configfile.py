@@ -1,10 +1,10 @@
 """Reads settings from YAML, or by dotted name from flags, and writes them as YAML."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
@@ -48,11 +48,7 @@ StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_sho
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads the settings in a YAML file, by dotted name and of the right types.
-
-    Raises:
-        VAEError: no such file, or not a valid config.
-    """
+    """Reads the settings in a YAML file, by dotted name and of the right types, or raises VAEError."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
@@ -64,10 +60,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Parses the settings in YAML `text`, by dotted name and of the right types.
-
-    Args:
-        source: where the text is from; errors begin with it.
+    """Parses the settings in YAML `text`, by dotted name and of the right types; errors begin with `source`.
 
     Raises:
         VAEError: not YAML, empty, not a mapping, an unknown key, or a value that its setting does not accept.
@@ -108,10 +101,7 @@ def _build(section: type, flat: Mapping[str, Any], prefix: str = "") -> Any:
     values = {}
     for f in fields(section):
         key = prefix + f.name
-        if is_dataclass(f.type):
-            values[f.name] = _build(f.type, flat, f"{key}.")
-        elif key in flat:
-            values[f.name] = flat[key]
+        values[f.name] = _build(f.type, flat, f"{key}.") if is_dataclass(f.type) else flat.get(key, f.default)
     return section(**values)
 
 
@@ -146,23 +136,10 @@ def convert_all(flat: Mapping[str, Any]) -> dict[str, Any]:
             near = nearest(key, keys())
             hint = f"Did you mean {near}?" if near else "'vae train --help' lists every setting."
             raise VAEError(f"{shorten(key)[1:-1]}: no such setting. {hint}")
-    return {key: convert(key, _parse_text(key, value)) for key, value in flat.items()}
+    return {key: convert(key, value) for key, value in flat.items()}
 
 
-def _parse_text(key: str, value: Any) -> Any:
-    """Returns what YAML makes of a text value, from a flag or from quotes, unless the setting takes text."""
-    hint = keys()[key].type
-    if not isinstance(value, str) or str in (hint, *get_args(hint)):
-        return value
-    try:
-        parsed = yaml.load(value, StrictLoader)
-        return float(parsed) if isinstance(parsed, str) and float in (hint, *get_args(hint)) else parsed  # 3e-4
-    except YAML_ERRORS:
-        return value  # which `convert` refuses
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Collection[str]) -> str | None:
     """Returns the name in `known` that ends like `name` or is spelt most like it; None if none is close."""
-    known = list(known)
     same_ending = [other for other in known if other.rpartition(".")[2] == name.rpartition(".")[2]]
     return next(iter(same_ending or get_close_matches(name, known, n=1, cutoff=0.5)), None)

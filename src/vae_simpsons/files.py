@@ -80,7 +80,7 @@ def output_folder(name: str, folder: Path) -> Iterator[Path]:
                 raise VAEError(
                     f"{name}: {folder} is not empty, and nothing of yours is overwritten. Give a new folder."
                 )
-            folder.rmdir()
+            folder.rmdir()  # Windows does not rename onto an existing folder
         with publish_folder(folder) as temporary:
             yield temporary
     except OSError as e:

@@ -208,3 +208,19 @@ def test_a_checkpoint_that_is_read_while_it_is_saved_is_always_whole(tmp_path):
     thread.join()
     assert epochs == sorted(epochs) and len(epochs) > 3
     assert [p.name for p in Path(tmp_path).iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_checkpoint_stays_when_the_next_is_written(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    last, best = tmp_path / "last.ckpt", tmp_path / "best.ckpt"
+    for epoch in (1, 2, 3):
+        write_checkpoint(Checkpoint(last, Settings(), {"network.a": torch.zeros(3)}, epoch))
+        if epoch < 3:
+            saving.keep_copy(last, best)
+    assert read_checkpoint(best).epochs == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]

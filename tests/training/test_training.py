@@ -16,10 +16,10 @@ from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.objective import elbo, implied_sigma
 from vae_simpsons.settings import Settings
-from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import autoencoder
-from vae_simpsons.training.writer import Attempts, Writer
+from vae_simpsons.training.writer import Writer
 
 
 def train(out, pictures, *extra: str) -> Checkpoint:
@@ -189,16 +189,17 @@ def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
     def epoch(saving, number, loss):
         trainer = SimpleNamespace(current_epoch=number, callback_metrics={"val/loss": loss}, is_global_zero=True)
         trainer.logger, trainer.global_step, trainer.world_size = SimpleNamespace(flush=lambda: None), 3, 1
+        trainer.precision_plugin = SimpleNamespace(state_dict=dict)
         saving.on_train_epoch_end(trainer, module)
         saving.on_train_end()
         return [read_checkpoint(path).epochs for path in (folder.last, folder.best)]
 
     with Writer() as writer:
-        saving = SaveCheckpoints(folder, writer, Attempts(), healthy, every_minutes=5)
+        saving = SaveCheckpoints(Run(Settings(), folder, [], None, writer), healthy)
         assert [epoch(saving, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[1, 1], [2, 2], [3, 2]]
         last = read_checkpoint(folder.last)
         assert (last.position.best, last.position.best_epoch) == (1.0, 2)
-        resumed = SaveCheckpoints(folder, writer, Attempts(), healthy, every_minutes=5, resume=last)
+        resumed = SaveCheckpoints(Run(Settings(), folder, [], last, writer), healthy)
         assert epoch(resumed, 3, 1.5) == [4, 2]
 
 

@@ -1,4 +1,4 @@
-"""The command line: finds the verb, parses its options and calls its handler.
+"""The command line: parses a verb with its options and calls its handler.
 
 The handlers import torch, the modules do not, so that help is instant.
 """
@@ -6,20 +6,17 @@ The handlers import torch, the modules do not, so that help is instant.
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from vae_simpsons import __version__
 from vae_simpsons.cli.arithmetic import ARITHMETIC
 from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
 from vae_simpsons.cli.decode import DECODE
-from vae_simpsons.cli.encode import ENCODE
-from vae_simpsons.cli.export import EXPORT
 from vae_simpsons.cli.interpolate import INTERPOLATE
 from vae_simpsons.cli.neighbors import NEIGHBORS
-from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.parsing import Group, Parser, Verb
 from vae_simpsons.cli.reconstruct import RECONSTRUCT
-from vae_simpsons.cli.sample import SAMPLE
 from vae_simpsons.cli.train import TRAIN
+from vae_simpsons.cli.trained import ENCODE, EXPORT, SAMPLE
 from vae_simpsons.cli.traverse import TRAVERSE
 from vae_simpsons.errors import VAEError, one_line
 
@@ -33,34 +30,23 @@ EXAMPLES = """examples:
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
 
-
-class Group(NamedTuple):
-    """Verbs that share their first word."""
-
-    summary: str
-    verbs: Mapping[str, "Verb | Group"]
-
-
 DATA = Group(
     "check a folder of images, unpack an archive, draw cartoon faces",
     {"check": CHECK, "import": IMPORT, "toons": TOONS},
 )
-VERBS = Group(
-    "Train a variational autoencoder on a folder of images and sample from it.",
-    {
-        "train": TRAIN,
-        "sample": SAMPLE,
-        "reconstruct": RECONSTRUCT,
-        "interpolate": INTERPOLATE,
-        "traverse": TRAVERSE,
-        "arithmetic": ARITHMETIC,
-        "neighbors": NEIGHBORS,
-        "encode": ENCODE,
-        "decode": DECODE,
-        "export": EXPORT,
-        "data": DATA,
-    },
-)
+VERBS = {
+    "train": TRAIN,
+    "sample": SAMPLE,
+    "reconstruct": RECONSTRUCT,
+    "interpolate": INTERPOLATE,
+    "traverse": TRAVERSE,
+    "arithmetic": ARITHMETIC,
+    "neighbors": NEIGHBORS,
+    "encode": ENCODE,
+    "decode": DECODE,
+    "export": EXPORT,
+    "data": DATA,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done, 1: something the user can fix, 2: wrong usage, 128 and more: stopped by a signal.
     """
     try:
-        return run(list(sys.argv[1:] if argv is None else argv))
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        options = build_parser().parse_args(arguments)
+        options.command = ["vae", *arguments]
+        return options.run(options)
     except VAEError as e:
         print(f"vae: {one_line(e)}", file=sys.stderr)
         return e.status
@@ -82,45 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def run(arguments: list[str]) -> int:
-    """Finds the verb that `arguments` begin with and runs it on the rest."""
-    verb, words = find_verb(arguments)
-    options = verb_parser(verb, words).parse_args(arguments[len(words) :])
-    options.command = ["vae", *arguments]
-    return verb.run(options)
-
-
-def find_verb(arguments: list[str]) -> tuple[Verb, list[str]]:
-    """Returns the verb that `arguments` begin with, and the words of its name."""
-    words: list[str] = []
-    found: Verb | Group = VERBS
-    while isinstance(found, Group):
-        parser = group_parser(found, words)
-        words.append(parser.parse_args(arguments[len(words) :][:1]).verb)
-        found = found.verbs[words[-1]]
-    return found, words
-
-
-def group_parser(group: Group, words: list[str]) -> Parser:
-    """Returns the parser of a word that other words must follow."""
-    top = group is VERBS
-    parser = Parser(" ".join(["vae", *words]), description=sentence(group.summary), epilog=EXAMPLES if top else None)
-    if top:
-        parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
-    names = "VERB [--help]" if top else "{" + ",".join(group.verbs) + "}"
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar=names, required=True)
-    for name, verb in group.verbs.items():
-        verbs.add_parser(name, help=verb.summary)  # only lists it: its options are added by verb_parser
+def build_parser() -> Parser:
+    """Returns the parser of the whole command line."""
+    summary = "Train a variational autoencoder on a folder of images and sample from it."
+    parser = Parser(prog="vae", description=summary, epilog=EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"vae-simpsons {__version__}")
+    add_verbs(parser, VERBS)
     return parser
 
 
-def verb_parser(verb: Verb, words: list[str]) -> Parser:
-    """Returns the parser of a verb's options."""
-    parser = Parser(" ".join(["vae", *words]), description=sentence(verb.summary))
-    verb.add_options(parser)
-    return parser
-
-
-def sentence(summary: str) -> str:
-    """Returns a line of a list as a sentence."""
-    return summary[0].upper() + summary[1:].rstrip(".") + "."
+def add_verbs(parser: Parser, verbs: Mapping[str, Verb | Group]) -> None:
+    """Adds verbs with their options and the verbs inside them."""
+    names = "VERB [--help]" if verbs is VERBS else "{" + ",".join(verbs) + "}"
+    choice = parser.add_subparsers(title="verbs", dest="verb", metavar=names, required=True)
+    for name, verb in verbs.items():
+        inner = choice.add_parser(name, help=verb.summary, description=verb.summary[0].upper() + verb.summary[1:] + ".")
+        if isinstance(verb, Group):
+            add_verbs(inner, verb.verbs)
+        else:
+            verb.add_options(inner)
+            inner.set_defaults(run=verb.run)

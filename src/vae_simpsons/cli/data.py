@@ -4,14 +4,12 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.flags import add_settings, given_settings
-from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_settings, given_settings
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError, renamed
 
 
 def add_check_options(parser: Parser) -> None:
-    """Adds the options of `vae data check`."""
     parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar of images (default: data.path)")
     parser.add_argument("--json", action="store_true", help="print the full report as JSON")
     add_settings(parser)
@@ -30,7 +28,6 @@ def run_check(options: Namespace) -> int:
 
 
 def add_import_options(parser: Parser) -> None:
-    """Adds the options of `vae data import`."""
     parser.add_argument("archive", metavar="ARCHIVE", help="zip or tar, such as Kaggle's archive.zip")
     parser.add_argument("dest", metavar="DEST", help="new or empty folder")
 
@@ -60,20 +57,14 @@ def run_import(options: Namespace) -> int:
 
 
 def add_toons_options(parser: Parser) -> None:
-    """Adds the options of `vae data toons`."""
     parser.add_argument("dest", metavar="DEST", help="new or empty folder")
-    parser.add_argument("-n", type=int, default=4096, metavar="INT", help="number of faces (default 4096)")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="INT", help="the same seed gives the same faces (default 0)"
-    )
-    parser.add_argument("--size", type=int, default=64, metavar="INT", help="height and width in pixels (default 64)")
+    add_number(parser, "-n", 4096, "number of faces", 1)
+    add_number(parser, "--seed", 0, "the same seed gives the same faces", 0)
+    add_number(parser, "--size", 64, "height and width in pixels", 8)
 
 
 def run_toons(options: Namespace) -> int:
     """Draws cartoon faces into a folder, with a table of their factors."""
-    check_at_least("-n", options.n, 1)
-    check_at_least("--seed", options.seed, 0)
-    check_at_least("--size", options.size, 8)
     folder = Path(options.dest)
     from vae_simpsons.data.toons import write_toons
     from vae_simpsons.files import output_folder

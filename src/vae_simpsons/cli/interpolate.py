@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from vae_simpsons.cli.looking import add_model, load_model
-from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
 from vae_simpsons.errors import renamed
 
 
@@ -19,9 +19,7 @@ def add_interpolate_options(parser: Parser) -> None:
         metavar="PATH",
         help="a .png has a row from each image to the next, a .gif or .webp moves (default interpolation.png)",
     )
-    parser.add_argument(
-        "--steps", type=int, default=10, metavar="INT", help="from one image to the next, both included (default 10)"
-    )
+    add_number(parser, "--steps", 10, "images from one to the next, both included", 2)
     parser.add_argument("--spherical", action="store_true", help="along arcs around the prior's mean, not lines")
     parser.add_argument("--loop", action="store_true", help="and back from the last image to the first")
     add_model(parser)
@@ -29,7 +27,6 @@ def add_interpolate_options(parser: Parser) -> None:
 
 def run_interpolate(options: Namespace) -> int:
     """Writes the images decoded on the way from each picture to the next."""
-    check_at_least("--steps", options.steps, 2)
     from vae_simpsons.images import denormalise, normalise, write_grid
     from vae_simpsons.inference.animation import check_walk_target, write_animation
     from vae_simpsons.inference.grids import pictures_in
@@ -40,7 +37,7 @@ def run_interpolate(options: Namespace) -> int:
     moves = check_walk_target("--out", path)
     model = load_model(options)
     pictures = model.open_pictures("IMAGE", options.images, options.cache_dir, progress_bar)
-    with renamed(x="IMAGE", steps="--steps"):
+    with renamed(x="IMAGE"):
         x = normalise(pictures.take(range(len(pictures))))
         parts = model.walk(x, options.steps, options.spherical, options.loop)
     if moves:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_simpsons.cli.parsing import Parser, add_checkpoint, add_device
+from vae_simpsons.cli.parsing import Parser
+from vae_simpsons.cli.trained import add_checkpoint, add_device
 from vae_simpsons.errors import VAEError, cannot_write, renamed
 
 if TYPE_CHECKING:

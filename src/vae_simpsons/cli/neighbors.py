@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_simpsons.cli.looking import add_model, add_run_images, load_model
-from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
 from vae_simpsons.errors import UsageError, cannot_write, renamed
 
 NAMED = 8  # images whose nearest training images are printed by name
@@ -20,8 +20,8 @@ def add_neighbors_options(parser: Parser) -> None:
     """Adds the options of `vae neighbors`."""
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders, or zips and tars of images")
     parser.add_argument("--samples", type=int, metavar="INT", help="this many samples of the model, instead of images")
-    parser.add_argument("--seed", type=int, default=0, metavar="INT", help="of the samples (default 0)")
-    parser.add_argument("-k", type=int, default=7, metavar="INT", help="neighbours of each (default 7)")
+    add_number(parser, "--seed", 0, "of the samples", 0)
+    add_number(parser, "-k", 7, "neighbours of each", 1)
     parser.add_argument("--out", default="neighbors.png", metavar="PATH", help="grid (default neighbors.png)")
     add_run_images(parser, "where the training images are now (default: where the run found them)")
     add_model(parser)
@@ -29,12 +29,8 @@ def add_neighbors_options(parser: Parser) -> None:
 
 def run_neighbors(options: Namespace) -> int:
     """Writes a grid with the nearest training images in pixels and in features, and prints the memorisation figures."""
-    check_at_least("-k", options.k, 1)
-    check_at_least("--seed", options.seed, 0)
     if bool(options.images) == (options.samples is not None):
         raise UsageError("vae neighbors: give images or --samples INT, one of them. See 'vae neighbors --help'.")
-    if options.samples is not None:
-        check_at_least("--samples", options.samples, 1)
     from vae_simpsons.images import check_png_target, denormalise, write_png
     from vae_simpsons.inference import neighbors
     from vae_simpsons.inference.grids import draw_grid
@@ -43,7 +39,7 @@ def run_neighbors(options: Namespace) -> int:
     path = Path(options.out)
     check_png_target("--out", path)
     model = load_model(options)
-    with renamed(path="--ckpt"):
+    with renamed(path="--ckpt", n="--samples"):
         if options.images:
             pictures = model.open_pictures("IMAGE", options.images, options.cache_dir, progress_bar)
             queries, names, lines = pictures.take(range(len(pictures))), pictures.names, [*pictures.left_out]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_simpsons.cli.looking import add_model, check_file, load_model, write_json, write_table
-from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
 
 if TYPE_CHECKING:
     from vae_simpsons.data.pictures import Pictures
@@ -24,9 +24,9 @@ def add_reconstruct_options(parser: Parser) -> None:
         metavar="PATH",
         help="grid: originals, and below each row what the model makes of it (default reconstructions.png)",
     )
-    parser.add_argument("-n", type=int, default=64, metavar="INT", help="images in the grid at most (default 64)")
+    add_number(parser, "-n", 64, "images in the grid at most", 1)
     parser.add_argument("--worst", action="store_true", help="show the worst ones, not some spread over all of them")
-    parser.add_argument("--nrow", type=int, default=8, metavar="INT", help="images in a row of the grid (default 8)")
+    add_number(parser, "--nrow", 8, "images in a row of the grid", 1)
     parser.add_argument("--json", metavar="PATH", help="the figures of every image, and their means, as JSON")
     parser.add_argument("--csv", metavar="PATH", help="the figures of every image, largest mse first")
     parser.add_argument("--heatmap", metavar="PATH", help="grid: originals, and below them each pixel's squared error")
@@ -35,8 +35,6 @@ def add_reconstruct_options(parser: Parser) -> None:
 
 def run_reconstruct(options: Namespace) -> int:
     """Writes a grid, and of every image mse, PSNR, SSIM and elbo."""
-    check_at_least("-n", options.n, 1)
-    check_at_least("--nrow", options.nrow, 1)
     check_file("--json", options.json, ".json")
     check_file("--csv", options.csv, ".csv")
     from vae_simpsons.images import check_png_target, write_grid

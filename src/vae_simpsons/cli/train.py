@@ -4,18 +4,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.cli.flags import add_settings, given_settings
-from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.parsing import Parser, Verb, add_settings, given_settings
 from vae_simpsons.configfile import from_flat, to_yaml
 from vae_simpsons.errors import UsageError, renamed
 from vae_simpsons.settings import to_flat
 
 
 def add_train_options(parser: Parser) -> None:
-    """Adds the options of `vae train`."""
-    parser.add_argument(
-        "--resume", metavar="last|PATH", help="continue the newest run of this config, a run folder or a checkpoint"
-    )
+    resumes = "continue the newest run of this config, a run folder or a checkpoint"
+    parser.add_argument("--resume", metavar="last|PATH", help=resumes)
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and exit")
     add_settings(parser)
 
@@ -45,7 +42,7 @@ def resume_run(options: Namespace, given: dict[str, Any]) -> int:
     from vae_simpsons.training import resuming, run, runfolder
 
     name = Path(options.config).stem if options.config else "*"
-    with renamed(path="--resume", which="--resume"):
+    with renamed(path="--resume", which="--resume", manifest="--resume"):
         path = runfolder.find_last(options.resume, given.get("out"), name)
         read_checkpoint(path)  # before anything is written; another process may still be training this run
         folder = runfolder.resumed_folder(given.get("out"), path)

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from vae_simpsons.cli.looking import add_model, add_run_images, load_model
-from vae_simpsons.cli.parsing import Parser, Verb, check_at_least
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
 from vae_simpsons.errors import cannot_write, renamed
 
 
@@ -25,7 +25,7 @@ def add_traverse_options(parser: Parser) -> None:
         metavar="NUMBER",
         help="each dimension goes from minus this to this, in standard deviations of the prior (default 3)",
     )
-    parser.add_argument("--steps", type=int, default=7, metavar="INT", help="images in a row (default 7)")
+    add_number(parser, "--steps", 7, "images in a row", 2)
     parser.add_argument("--out", default="traversal.png", metavar="PATH", help="grid (default traversal.png)")
     add_run_images(parser, "images that the KL is measured on (default: the run's validation images)")
     add_model(parser)
@@ -33,7 +33,6 @@ def add_traverse_options(parser: Parser) -> None:
 
 def run_traverse(options: Namespace) -> int:
     """Writes a grid with a row for each latent dimension, labelled with its number and KL."""
-    check_at_least("--steps", options.steps, 2)
     from vae_simpsons.images import check_png_target, write_png
     from vae_simpsons.inference.grids import from_pil
     from vae_simpsons.progress import progress_bar

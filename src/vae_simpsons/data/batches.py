@@ -54,8 +54,10 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Yields batches, or chunks of batches, on the device of `pixels`."""
         order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
-        mirrored = random_bits(len(order), FLIP_STREAM, self.seed, self.epoch) >> 63 == 1
-        order, mirrored = self._of_this_process(order), self._of_this_process(mirrored)
+        order = self._of_this_process(order)
+        if self.horizontal_flip:  # else nothing is drawn, and nothing copied to the device that waits
+            drawn = random_bits(len(self.indices), FLIP_STREAM, self.seed, self.epoch)
+            mirrored = self._of_this_process(drawn >> 63 == 1)
         if self.chunk_ends is None:
             parts: Iterable = range(self.first_step, self.steps)
         else:
@@ -116,7 +118,10 @@ def free_memory(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class CopiedAhead:
-    """`batches`, read from the map and copied to a CUDA `device` by another thread while earlier ones are used."""
+    """`batches`, read, pinned and copied to a CUDA `device` by another thread while earlier ones are used.
+
+    The copies have a stream of their own: on the stream that trains, each would wait for the steps before it.
+    """
 
     batches: TrainBatches | EvalBatches
     device: torch.device
@@ -127,11 +132,30 @@ class CopiedAhead:
     def __iter__(self) -> Iterator[Batch]:
         """Yields the batches on the device."""
         source = iter(self.batches)
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         waiting: deque = deque()
         with ThreadPoolExecutor(1) as reader:
             for _ in range(COPIED_AHEAD):
-                waiting.append(reader.submit(next, source, None))
-            while (batch := waiting.popleft().result()) is not None:
-                waiting.append(reader.submit(next, source, None))
-                pixels, labels = (part.pin_memory().to(self.device, non_blocking=True) for part in batch)
-                yield Batch(pixels, labels)
+                waiting.append(reader.submit(self._copy_next, source, stream))
+            while (copied := waiting.popleft().result()) is not None:
+                waiting.append(reader.submit(self._copy_next, source, stream))
+                batch, event = copied
+                if event is not None:
+                    current = torch.cuda.current_stream(self.device)
+                    current.wait_event(event)  # the device waits, Python does not
+                    for part in batch:
+                        part.record_stream(current)
+                yield batch
+
+    def _copy_next(
+        self, source: Iterator[Batch], stream: torch.cuda.Stream | None
+    ) -> tuple[Batch, torch.cuda.Event | None] | None:
+        """Returns the next batch and, on a GPU, the event after which it is there; None at the end."""
+        batch = next(source, None)
+        if batch is None:
+            return None
+        if stream is None:
+            return batch, None
+        with torch.cuda.stream(stream):
+            parts = [part.pin_memory().to(self.device, non_blocking=True) for part in batch]
+            return Batch(*parts), stream.record_event()

@@ -1,30 +1,20 @@
 """What a run says of itself before it starts and after it ends."""
 
-import math
 from collections.abc import Sequence
 
-from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.devices import has_bfloat16
 from vae_simpsons.files import format_bytes
 from vae_simpsons.progress import format_duration
 from vae_simpsons.settings import TOONS, Settings
 from vae_simpsons.training.engine import Engine
-from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stages import Stage
 
 
-def announcement(
-    settings: Settings,
-    folder: RunFolder,
-    dataset: Dataset,
-    stage: Stage,
-    device: str,
-    engine: Engine,
-    processes: int,
-    resume: Checkpoint | None,
-) -> str:
+def announcement(run: Run, dataset: Dataset, stage: Stage, device: str, engine: Engine, processes: int) -> str:
     """Returns what is about to happen, in lines."""
+    settings, folder, resume = run.settings, run.folder, run.resume
     steps = len(dataset.train) // (settings.data.batch_size * processes)
     drawn = " (drawn by this program)" if settings.data.path == TOONS else ""
     lines = {
@@ -64,10 +54,10 @@ def describe_split(settings: Settings, dataset: Dataset) -> str:
     return f"{settings.data.split}: {train:,} train, {val:,} validate{left_out}"
 
 
-def summary(folder: RunFolder, stage: Stage, rows: Sequence[dict[str, str]], seconds: float, can_sample: bool) -> str:
+def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: float) -> str:
     """Returns the final figures, the best epoch's beside them, and the path of everything made."""
-    last = rows[-1]
-    best = min(rows, key=lambda row: _nan_as_infinity(float(row[stage.best])))
+    folder, last = run.folder, rows[-1]
+    best = min(rows, key=lambda row: float(row[stage.best]))
     figures = [name for name in stage.figures if name in last]
     lines = [f"\n{format_duration(seconds)}, {len(rows)} epochs in all", ""]
     lines.append(f"{'':18}{'epoch ' + last['epoch']:>14}{'best: epoch ' + best['epoch']:>18}")
@@ -78,10 +68,6 @@ def summary(folder: RunFolder, stage: Stage, rows: Sequence[dict[str, str]], sec
         "pictures": f"{folder.pictures}/",
         "settings": f"{folder.config}, {folder.split}, {folder.environment}",
         "curves": f"tensorboard --logdir {folder.path}",
-        "next": f"vae sample --ckpt {folder.last} -n 64" if can_sample else None,
+        "next": f"vae sample --ckpt {folder.last} -n 64" if run.settings.model.variational else None,
     }
     return "\n".join([*lines, "", in_columns(made)])
-
-
-def _nan_as_infinity(value: float) -> float:
-    return math.inf if math.isnan(value) else value

@@ -9,6 +9,8 @@ import warnings
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
+from vae_simpsons.checkpoint import Position
+
 
 def quiet_lightning() -> None:
     """Silences Lightning's advice on what is decided here on purpose; its errors still come."""
@@ -17,8 +19,8 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", module=package)
 
 
-def set_position(trainer: pl.Trainer, epochs: int, steps: int) -> None:
-    """Lets `trainer` begin after `epochs` epochs and `steps` optimizer steps.
+def set_position(trainer: pl.Trainer, position: Position) -> None:
+    """Lets `trainer` begin where `position` is.
 
     Lightning can only restore its counters from a checkpoint of its own, a pickle, and counts the batches of an
     interrupted epoch as an epoch of their own. It counts the steps of automatic and of manual optimization apart; a run
@@ -27,13 +29,14 @@ def set_position(trainer: pl.Trainer, epochs: int, steps: int) -> None:
     loop = trainer.fit_loop
     for epochs_counted in (loop.epoch_progress.total, loop.epoch_progress.current):
         for name in ("ready", "started", "processed", "completed"):
-            setattr(epochs_counted, name, epochs)
+            setattr(epochs_counted, name, position.epochs)
     epoch_loop = loop.epoch_loop
     automatic = epoch_loop.automatic_optimization.optim_progress.optimizer.step
     manual = epoch_loop.manual_optimization.optim_step_progress
     for steps_counted in (automatic.total, manual.total):
-        steps_counted.ready = steps_counted.completed = steps
-    epoch_loop._batches_that_stepped = steps  # the x-axis of the curves
+        steps_counted.ready = steps_counted.completed = position.steps
+    epoch_loop._batches_that_stepped = position.steps  # the x-axis of the curves
+    trainer.precision_plugin.load_state_dict(position.loss_scaler or {})
 
 
 def count_steps(trainer: pl.Trainer, steps: int) -> None:

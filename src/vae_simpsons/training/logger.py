@@ -12,8 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.writer import Attempts
+from vae_simpsons.training.runfolder import Run
 
 CURVES = "TensorBoard's curves"  # named in the warning when the file cannot be written
 
@@ -21,16 +20,15 @@ CURVES = "TensorBoard's curves"  # named in the warning when the file cannot be 
 class RunLogger(TensorBoardLogger):
     """Writes TensorBoard's file in the run folder itself; where it cannot be written it warns, and each save retries.
 
-    Args:
-        purge_step: a resumed run's first step; what an interrupted epoch logged from there on is not shown.
-        attempts: tries to write, and warns where that fails.
+    Points that an interrupted epoch logged, from the first step of a resumed run on, are not shown.
     """
 
-    def __init__(self, folder: RunFolder, purge_step: int | None, attempts: Attempts) -> None:
-        super().__init__(folder.path, name="", version="", default_hp_metric=False, purge_step=purge_step)
-        self.attempts = attempts
+    def __init__(self, run: Run) -> None:
+        folder, first_step = run.folder.path, run.position.steps if run.position else None
+        super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step)
+        self.attempts = run.attempts
         self.lock = threading.RLock()  # pictures come from the Writer's thread
-        if any(folder.path.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
             time.sleep(1)  # files are read in the order of their names, which have whole seconds
 
     @rank_zero_only

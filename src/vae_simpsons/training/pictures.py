@@ -9,10 +9,9 @@ from torch import Tensor
 from vae_simpsons import images
 from vae_simpsons.data.batches import take
 from vae_simpsons.training.logger import RunLogger
-from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.table import last_step
-from vae_simpsons.training.writer import Attempts, Writer
 
 ORIGINALS = 32  # validation images shown
 COLUMNS = 8
@@ -21,10 +20,8 @@ COLUMNS = 8
 class Pictures(pl.Callback):
     """Draws the stage's pictures after each validation, always of the same validation images."""
 
-    def __init__(self, folder: RunFolder, writer: Writer, attempts: Attempts) -> None:
-        self.folder = folder
-        self.writer = writer
-        self.attempts = attempts
+    def __init__(self, run: Run) -> None:
+        self.folder, self.writer, self.attempts = run.folder, run.writer, run.attempts
 
     def on_fit_start(self, trainer: pl.Trainer, module: StageModule) -> None:
         """Chooses images spread over the validation set: sorted files begin with one class."""

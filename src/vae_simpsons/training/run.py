@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pytorch_lightning as pl
 import torch
@@ -25,24 +24,11 @@ from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
 from vae_simpsons.training.resuming import check_processes, check_resumable
-from vae_simpsons.training.runfolder import RunFolder, create_folder
+from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import Stage, build_stages
 from vae_simpsons.training.stopping import StopOnSignal, Stopped
 from vae_simpsons.training.table import MetricsTable, read_table
-from vae_simpsons.training.writer import Attempts, Writer
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all stages of a run share."""
-
-    settings: Settings
-    folder: RunFolder
-    command: Sequence[str]  # how the user started it
-    resume: Checkpoint | None
-    writer: Writer = field(default_factory=Writer)
-    attempts: Attempts = field(default_factory=Attempts)
 
 
 def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume: Checkpoint | None) -> None:
@@ -70,11 +56,10 @@ def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume:
 
 def train_stage(run: Run, stage: Stage) -> None:
     """Trains one stage with a Trainer of its own."""
-    if run.resume:
-        check_resumable(run.resume, stage)
     trainer = build_trainer(run)
     device, processes = trainer.strategy.root_device, trainer.world_size
     if run.resume:
+        check_resumable(run.resume, stage)
         check_processes(run.resume, processes)
     engine = choose_engine(run.settings, device, processes)
     dataset = load_images(run, trainer)
@@ -82,20 +67,17 @@ def train_stage(run: Run, stage: Stage) -> None:
     if device.type == "cpu":
         use_fast_convolutions(stage.network)
     module = build_module(stage, run.settings, engine, run.resume).to(memory_format=torch.channels_last)
-    first_step = 0
-    if run.resume and run.resume.position:
+    if run.resume and run.position:
         stage.network.load_state_dict(run.resume.weights())
-        set_position(trainer, run.resume.position.epochs, run.resume.position.steps)
-        first_step = run.resume.position.epoch_steps
+        set_position(trainer, run.position)
     if trainer.is_global_zero:
-        name = describe_device(device)
-        create_folder(run.folder, run.settings, dataset, run.command, name, processes)
-        print(announcement(run.settings, run.folder, dataset, stage, name, engine, processes, run.resume))
+        create_folder(run, dataset, describe_device(device), processes)
+        print(announcement(run, dataset, stage, describe_device(device), engine, processes))
     started = time.monotonic()
+    first_step = run.position.epoch_steps if run.position else 0
     fit(run, trainer, module, ImagesDataModule(dataset, run.settings, engine.name == "graph", first_step))
     if trainer.is_global_zero:
-        seconds = time.monotonic() - started
-        print(summary(run.folder, stage, read_table(run.folder.metrics), seconds, run.settings.model.variational))
+        print(summary(run, stage, read_table(run.folder.metrics), time.monotonic() - started))
 
 
 def load_images(run: Run, trainer: pl.Trainer) -> Dataset:
@@ -156,7 +138,7 @@ def build_trainer(run: Run) -> pl.Trainer:
             precision="32-true" if settings.precision == "tf32" else settings.precision,
             log_every_n_steps=settings.log_every_n_steps,
             deterministic=settings.deterministic,
-            logger=RunLogger(run.folder, first_step(run.resume), run.attempts),
+            logger=RunLogger(run),
             callbacks=build_callbacks(run),
             plugins=cluster_plugins(),
             default_root_dir=run.folder.path,
@@ -171,28 +153,15 @@ def build_trainer(run: Run) -> pl.Trainer:
         raise VAEError(f"trainer: {one_line(e)} Change trainer.accelerator, devices, strategy or precision.") from None
 
 
-def first_step(resume: Checkpoint | None) -> int | None:
-    """Returns the step that a resumed run begins with; points of curves from there on are logged again."""
-    return resume.position.steps if resume and resume.position else None
-
-
 def build_callbacks(run: Run) -> list[pl.Callback]:
     """Returns what happens around the steps. Lightning calls them in this order, and the order matters:
 
     Pictures and figures of an epoch are written before the checkpoint that says the epoch is done, so that a run killed
     in between makes them again; a run stops only once it has been saved.
     """
-    folder, writer, attempts, settings = run.folder, run.writer, run.attempts, run.settings.trainer
     health = Health()
-    saving = SaveCheckpoints(folder, writer, attempts, health, settings.save_every_minutes, run.resume)
-    return [
-        Pictures(folder, writer, attempts),
-        health,
-        MetricsTable(folder.metrics, attempts),
-        saving,
-        EpochProgress(),
-        StopOnSignal(saving),
-    ]
+    saving = SaveCheckpoints(run, health)
+    return [Pictures(run), health, MetricsTable(run), saving, EpochProgress(), StopOnSignal(saving)]
 
 
 def check_device(settings: Settings) -> None:

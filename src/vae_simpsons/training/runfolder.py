@@ -1,16 +1,17 @@
-"""A run's folder: where it is and what is in it."""
+"""A run: its folder, what is in it, and what the parts of training share."""
 
 import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
-from vae_simpsons.checkpoint import MODEL_FILE
+from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
@@ -18,6 +19,7 @@ from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.environment import environment
+from vae_simpsons.training.writer import Attempts, Writer
 
 
 class RunFolder:
@@ -36,6 +38,23 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         """Whether some run has written here."""
         return any(p.exists() for p in (self.config, self.environment, self.metrics, self.last, self.best))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the parts of training share."""
+
+    settings: Settings
+    folder: RunFolder
+    command: Sequence[str]  # how the user started it
+    resume: Checkpoint | None = None  # what it resumes from
+    writer: Writer = field(default_factory=Writer)
+    attempts: Attempts = field(default_factory=Attempts)
+
+    @property
+    def position(self) -> Position | None:
+        """How far the run had come when it was saved; None for a new one."""
+        return self.resume.position if self.resume else None
 
 
 def new_folder(settings: Settings, config_name: str) -> RunFolder:
@@ -142,22 +161,21 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     return folder
 
 
-def create_folder(
-    folder: RunFolder, settings: Settings, dataset: Dataset, command: Sequence[str], device: str, processes: int
-) -> None:
+def create_folder(run: Run, dataset: Dataset, device: str, processes: int) -> None:
     """Makes the folder, with settings, split and environment; resuming adds to the last.
 
     Raises:
         VAEError: the system will not write there.
     """
+    folder = run.folder
     try:
         folder.pictures.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder.config) as temporary:
-            temporary.write_text(to_yaml(settings), encoding="utf-8")
+            temporary.write_text(to_yaml(run.settings), encoding="utf-8")
         if not folder.split.exists():
             with atomic_path(folder.split) as temporary:
                 write_manifest(temporary, dataset.pack.index, dataset.split)
-        now = environment(command, device, processes)
+        now = environment(run.command, device, processes)
         if folder.environment.exists():
             first = json.loads(folder.environment.read_text(encoding="utf-8"))
             now = first | {"resumed": [*first.get("resumed", []), now]}

@@ -2,17 +2,17 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from vae_simpsons.checkpoint import Checkpoint, Position, write_checkpoint
-from vae_simpsons.files import link_or_copy
+from vae_simpsons.files import atomic_path, link_or_copy, sync_folder
 from vae_simpsons.training.health import Health
-from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule
-from vae_simpsons.training.writer import Attempts, Writer
 
 
 class SaveCheckpoints(pl.Callback):
@@ -20,31 +20,14 @@ class SaveCheckpoints(pl.Callback):
 
     Lightning's own ModelCheckpoint leaves last.ckpt at the best epoch when one that followed was worse, renames files
     when a run folder is moved, and writes pickles.
-
-    Args:
-        every_minutes: of training, after which last.ckpt is saved in the middle of an epoch too.
-        resume: what the run resumes from.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        writer: Writer,
-        attempts: Attempts,
-        health: Health,
-        every_minutes: float,
-        resume: Checkpoint | None = None,
-    ) -> None:
-        self.folder = folder
-        self.writer = writer
-        self.attempts = attempts
-        self.health = health
-        self.every_s = 60 * every_minutes
+    def __init__(self, run: Run, health: Health) -> None:
+        self.folder, self.writer, self.attempts, self.health = run.folder, run.writer, run.attempts, health
+        self.every_s = 60 * run.settings.trainer.save_every_minutes
         self.saved_at = time.monotonic()
-        position = resume.position if resume else None
-        self.best = position.best if position else None
-        self.best_epoch = position.best_epoch if position else 0
-        self.figures = resume.figures if resume else {}
+        self.best, self.best_epoch = (run.position.best, run.position.best_epoch) if run.position else (None, 0)
+        self.figures = run.resume.figures if run.resume else {}
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *_: object) -> None:
         """Saves in the middle of an epoch, between steps, when it is time."""
@@ -93,18 +76,30 @@ class SaveCheckpoints(pl.Callback):
             best=self.best,
             best_epoch=self.best_epoch,
             processes=trainer.world_size,
+            loss_scaler=trainer.precision_plugin.state_dict() or None,
         )
 
     def _write(self, checkpoint: Checkpoint, copy_to_cpu: Callable[[], dict[str, Tensor]], is_best: bool) -> None:
         checkpoint.tensors.update(copy_to_cpu())
         if self.attempts(str(checkpoint.path), write_checkpoint, checkpoint) and is_best:
-            self.attempts(str(self.folder.best), link_or_copy, checkpoint.path, self.folder.best)
+            self.attempts(str(self.folder.best), keep_copy, checkpoint.path, self.folder.best)
 
     def on_train_end(self, *_: object) -> None:
         """Waits for all that is being written, while TensorBoard's file is still open."""
         self.writer.finish()
 
     on_exception = on_train_end
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Makes `copy` the file that is now at `path`, which is only ever replaced and never changed.
+
+    Raises:
+        OSError: it cannot be written; what was at `copy` is still there.
+    """
+    with atomic_path(copy) as temporary:
+        link_or_copy(path, temporary)
+    sync_folder(copy.parent)
 
 
 def figures_of(trainer: pl.Trainer, module: StageModule) -> dict[str, float]:

@@ -10,17 +10,16 @@ import pytorch_lightning as pl
 
 from vae_simpsons.files import atomic_path
 from vae_simpsons.settings import to_flat
+from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stage import StageModule
-from vae_simpsons.training.writer import Attempts
 
 
 class MetricsTable(pl.Callback):
     """Writes the figures of each epoch; comes before the callback that saves, so that no saved epoch lacks its row."""
 
-    def __init__(self, path: Path, attempts: Attempts) -> None:
-        self.path = path
-        self.attempts = attempts
+    def __init__(self, run: Run) -> None:
+        self.path, self.attempts = run.folder.metrics, run.attempts
         self.rows: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: StageModule) -> None:

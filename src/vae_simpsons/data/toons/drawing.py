@@ -2,16 +2,7 @@
 
 from PIL import Image
 
-from vae_simpsons.data.toons.face import (
-    NOSE_SHAPES,
-    draw_beard,
-    draw_brows,
-    draw_ears,
-    draw_eyes,
-    draw_face,
-    draw_glasses,
-    draw_mouth,
-)
+from vae_simpsons.data.toons import face
 from vae_simpsons.data.toons.factors import BACKGROUNDS, CLOTHES, SKINS, Colour, Toon
 from vae_simpsons.data.toons.hair import HAIR, draw_hair_shadow
 from vae_simpsons.data.toons.pen import INK, WHITE, Pen, curve, edge_of, mirrored, mix, ring, shaded, soft
@@ -26,16 +17,16 @@ def draw_toon(toon: Toon, size: int) -> Image.Image:
         hair.back(pen, toon)
     draw_body(pen, toon)
     if hair.ears:
-        draw_ears(pen, toon)
-    draw_face(pen, toon)
+        face.draw_ears(pen, toon)
+    face.draw_face(pen, toon)
     draw_hair_shadow(pen, toon)
-    draw_beard(pen, toon)
-    NOSE_SHAPES[toon.nose](pen, toon)
-    draw_mouth(pen, toon)
-    draw_eyes(pen, toon)
-    draw_glasses(pen, toon)
+    face.draw_beard(pen, toon)
+    face.NOSE_SHAPES[toon.nose](pen, toon)
+    face.draw_mouth(pen, toon)
+    face.draw_eyes(pen, toon)
+    face.draw_glasses(pen, toon)
     hair.front(pen, toon)
-    draw_brows(pen, toon)
+    face.draw_brows(pen, toon)
     return pen.finished()
 
 

@@ -3,12 +3,14 @@
 They are drawn independently of each other, so that what a model has learnt of them can be measured.
 """
 
+import math
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 Colour = tuple[int, int, int]
+Draw = Callable[[random.Random], Any]  # draws the value of a factor
 
 
 class Skin(NamedTuple):
@@ -64,83 +66,62 @@ COLLARS = ("crew", "vee", "shirt", "roll", "jacket")
 HAIRSTYLES = ("bald", "crop", "long", "bob", "curls", "spikes", "bun", "quiff", "pigtails", "beanie")
 
 
+def _factor(draw: Draw) -> Any:
+    return field(metadata={"draw": draw})
+
+
+def _between(low: float, high: float, at_least: float = -math.inf) -> Any:
+    return _factor(lambda rng: max(at_least, round(low + (high - low) * rng.random(), 4)))
+
+
+def _one_of(names: Iterable[str]) -> Any:
+    choices = list(names)
+    return _factor(lambda rng: choices[int(rng.random() * len(choices))])
+
+
+def _weighted(weights: dict[str, int]) -> Any:
+    return _one_of(name for name, weight in weights.items() for _ in range(weight))
+
+
+def _chance(share: float) -> Any:
+    return _factor(lambda rng: rng.random() < share)
+
+
 @dataclass(frozen=True)
 class Toon:
-    """The factors of one portrait. Colours and styles by name; lengths in pictures, angles in degrees."""
+    """The factors of one portrait, in the order in which they are drawn. Lengths in pictures, angles in degrees."""
 
-    skin: str
-    face_width: float  # half the face's width, 0.28 to 0.33
-    face_height: float  # half its height, 0.32 to 0.355
-    jaw: float  # -0.1, broad, to 0.24, pointed: share of the width lost at the chin
-    hair: str
-    hair_colour: str
-    eye_size: float  # half the width of the white, 0.086 to 0.108
-    eye_gap: float  # between the whites of the two eyes, 0.03 to 0.06
-    iris: str
-    lid: float  # 0, wide awake, to 0.25, sleepy: share of the eye that the upper lid covers
-    gaze_x: float  # -1, to the left of the picture, to 1
-    gaze_y: float  # -0.6, up, to 0.6
-    brow_tilt: float  # -1, worried, to 1, cross
-    brow_thickness: float  # 0.016 to 0.034
-    mouth_curve: float  # -1, a frown, to 1, a smile
-    mouth_open: float  # 0, closed, to 1
-    teeth: bool  # shown where the mouth is open
-    nose: str
-    ear_size: float  # half the width, 0.045 to 0.07
-    glasses: str
-    beard: str
-    collar: str
-    clothes: str  # the colour, also that of hats and ribbons
-    background: str
-    backdrop: str
-    tilt: float  # of the head, -4 to 4, clockwise
-    shift_x: float  # of the head, -0.015 to 0.015
-    shift_y: float  # of the head, -0.01 to 0.01
+    skin: str = _one_of(SKINS)
+    face_width: float = _between(0.28, 0.33)  # half the face's width
+    face_height: float = _between(0.32, 0.355)  # half its height
+    jaw: float = _between(-0.1, 0.24)  # share of the width lost at the chin: broad to pointed
+    hair: str = _one_of(HAIRSTYLES)
+    hair_colour: str = _one_of(HAIR_COLOURS)
+    eye_size: float = _between(0.086, 0.108)  # half the width of the white
+    eye_gap: float = _between(0.03, 0.06)  # between the whites of the two eyes
+    iris: str = _one_of(IRISES)
+    lid: float = _between(-0.25, 0.25, at_least=0.0)  # share of the eye that the upper lid covers: awake to sleepy
+    gaze_x: float = _between(-1, 1)  # to the left of the picture, to the right
+    gaze_y: float = _between(-0.6, 0.6)  # up, down
+    brow_tilt: float = _between(-1, 1)  # worried to cross
+    brow_thickness: float = _between(0.016, 0.034)
+    mouth_curve: float = _between(-0.7, 1)  # a frown to a smile
+    mouth_open: float = _between(-0.6, 1, at_least=0.0)
+    teeth: bool = _chance(0.6)  # shown where the mouth is open
+    nose: str = _one_of(NOSES)
+    ear_size: float = _between(0.045, 0.07)  # half the width
+    glasses: str = _weighted(GLASSES)
+    beard: str = _weighted(BEARDS)
+    collar: str = _one_of(COLLARS)
+    clothes: str = _one_of(CLOTHES)  # the colour, also that of hats and ribbons
+    background: str = _one_of(BACKGROUNDS)
+    backdrop: str = _weighted(BACKDROPS)
+    tilt: float = _between(-4, 4)  # of the head, clockwise
+    shift_x: float = _between(-0.015, 0.015)  # of the head
+    shift_y: float = _between(-0.01, 0.01)  # of the head
 
 
 def make_toon(seed: int, index: int) -> Toon:
     """Returns the factors of portrait `index` of `seed`."""
     rng = random.Random(f"toons {seed} {index}")
-    return Toon(
-        skin=_one_of(rng, SKINS),
-        face_width=_between(rng, 0.28, 0.33),
-        face_height=_between(rng, 0.32, 0.355),
-        jaw=_between(rng, -0.1, 0.24),
-        hair=_one_of(rng, HAIRSTYLES),
-        hair_colour=_one_of(rng, HAIR_COLOURS),
-        eye_size=_between(rng, 0.086, 0.108),
-        eye_gap=_between(rng, 0.03, 0.06),
-        iris=_one_of(rng, IRISES),
-        lid=max(0.0, _between(rng, -0.25, 0.25)),
-        gaze_x=_between(rng, -1, 1),
-        gaze_y=_between(rng, -0.6, 0.6),
-        brow_tilt=_between(rng, -1, 1),
-        brow_thickness=_between(rng, 0.016, 0.034),
-        mouth_curve=_between(rng, -0.7, 1),
-        mouth_open=max(0.0, _between(rng, -0.6, 1)),
-        teeth=rng.random() < 0.6,
-        nose=_one_of(rng, NOSES),
-        ear_size=_between(rng, 0.045, 0.07),
-        glasses=_weighted(rng, GLASSES),
-        beard=_weighted(rng, BEARDS),
-        collar=_one_of(rng, COLLARS),
-        clothes=_one_of(rng, CLOTHES),
-        background=_one_of(rng, BACKGROUNDS),
-        backdrop=_weighted(rng, BACKDROPS),
-        tilt=_between(rng, -4, 4),
-        shift_x=_between(rng, -0.015, 0.015),
-        shift_y=_between(rng, -0.01, 0.01),
-    )
-
-
-def _between(rng: random.Random, low: float, high: float) -> float:
-    return round(low + (high - low) * rng.random(), 4)
-
-
-def _one_of(rng: random.Random, names: Iterable[str]) -> str:
-    choices = list(names)
-    return choices[int(rng.random() * len(choices))]
-
-
-def _weighted(rng: random.Random, weights: dict[str, int]) -> str:
-    return _one_of(rng, [name for name, weight in weights.items() for _ in range(weight)])
+    return Toon(**{factor.name: factor.metadata["draw"](rng) for factor in fields(Toon)})

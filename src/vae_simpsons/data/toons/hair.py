@@ -79,17 +79,9 @@ def draw_bald(pen: Pen, toon: Toon) -> None:
     pen.line(ring(FACE, toon.face_width * 0.72, toon.face_height * 0.84, 225, 254, 10), 0.026, colour)
 
 
-def draw_long_back(pen: Pen, toon: Toon) -> None:
-    """Down to the shoulders."""
+def draw_hanging(pen: Pen, toon: Toon, half: Sequence[Point]) -> None:
+    """Hair that hangs down behind the head; `half` is its left half from the top, as on_face takes it."""
     colour = shaded(hair_colour(toon))
-    half = [(-0.3, -1.2), (-0.95, -1.1), (-1.3, -0.4), (-1.24, 0.3), (-1.4, 1.0), (-1.3, 1.36), (-0.4, 1.4)]
-    pen.shape(soft(mirrored(on_face(toon, *half))), colour, edge_of(colour))
-
-
-def draw_bob_back(pen: Pen, toon: Toon) -> None:
-    """Down to the chin, round."""
-    colour = shaded(hair_colour(toon))
-    half = [(-0.3, -1.2), (-0.95, -1.12), (-1.32, -0.4), (-1.34, 0.5), (-1.4, 0.98), (-0.8, 0.84), (-0.3, 0.86)]
     pen.shape(soft(mirrored(on_face(toon, *half))), colour, edge_of(colour))
 
 
@@ -101,9 +93,8 @@ def draw_curls_back(pen: Pen, toon: Toon) -> None:
 
 def draw_curls_front(pen: Pen, toon: Toon) -> None:
     """Curls along the forehead."""
-    draw_puffs(
-        pen, ring((0.5, 0.47), toon.face_width - 0.01, toon.face_height - 0.085, 198, 342, 6), 0.085, hair_colour(toon)
-    )
+    around = ring((0.5, 0.47), toon.face_width - 0.01, toon.face_height - 0.085, 198, 342, 6)
+    draw_puffs(pen, around, 0.085, hair_colour(toon))
     for x, y in ring((0.48, 0.44), toon.face_width, toon.face_height - 0.085, 225, 275, 2):
         pen.line(ring((x, y), 0.035, 0.035, 190, 280, 6), 0.02, lit(hair_colour(toon)))
 
@@ -181,11 +172,14 @@ COMBED = ((1.0, -0.05), (0.9, -0.4), (0.6, -0.66), (0.2, -0.74))
 SQUARE = ((1.0, -0.1), (0.88, -0.3), (0.84, -0.62), (0.5, -0.7), (0.1, -0.7))
 ROUND = ((1.0, 0.0), (0.9, -0.34), (0.6, -0.54), (0.15, -0.6))
 BELOW_HAT = ((1.0, 0.1), (0.92, -0.2), (0.84, -0.48), (0.3, -0.62))
+TO_SHOULDERS = ((-0.3, -1.2), (-0.95, -1.1), (-1.3, -0.4), (-1.24, 0.3), (-1.4, 1.0), (-1.3, 1.36), (-0.4, 1.4))
+TO_CHIN = ((-0.3, -1.2), (-0.95, -1.12), (-1.32, -0.4), (-1.34, 0.5), (-1.4, 0.98), (-0.8, 0.84), (-0.3, 0.86))
+FULL_FRONT = partial(draw_scalp, volume=0.06, sides=0.04)
 HAIR: dict[str, Style] = {
     "bald": Style(draw_bald),
     "crop": Style(partial(draw_scalp, volume=0.05), line=CROP),
-    "long": Style(partial(draw_scalp, volume=0.06, sides=0.04), draw_long_back, PARTED, ears=False),
-    "bob": Style(partial(draw_scalp, volume=0.06, sides=0.04), draw_bob_back, FRINGE, ears=False),
+    "long": Style(FULL_FRONT, partial(draw_hanging, half=TO_SHOULDERS), PARTED, ears=False),
+    "bob": Style(FULL_FRONT, partial(draw_hanging, half=TO_CHIN), FRINGE, ears=False),
     "curls": Style(draw_curls_front, draw_curls_back),
     "spikes": Style(draw_spikes),
     "bun": Style(partial(draw_scalp, volume=0.03), draw_bun_back, COMBED),

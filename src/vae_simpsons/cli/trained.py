@@ -1,0 +1,95 @@
+"""`vae sample`, `vae encode` and `vae export`, which open a trained model."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.errors import renamed
+
+
+def add_checkpoint(parser: Parser) -> None:
+    parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
+
+
+def add_device(parser: Parser) -> None:
+    devices = ("auto", "cpu", "cuda", "mps")
+    choices = "{" + ",".join(devices) + "}"
+    parser.add_argument("--device", default="auto", choices=devices, metavar=choices, help="(default auto)")
+
+
+def add_sample_options(parser: Parser) -> None:
+    add_checkpoint(parser)
+    add_number(parser, "-n", 64, "number of images", 1)
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--out", default="samples.png", metavar="PATH", help="grid, as a PNG (default samples.png)")
+    target.add_argument("--out-dir", metavar="PATH", help="folder for one PNG per image, instead of a grid")
+    add_number(parser, "--seed", 0, "the same seed gives the same images", 0)
+    add_number(parser, "--nrow", 8, "images in a row of the grid", 1)
+    add_device(parser)
+
+
+def run_sample(options: Namespace) -> int:
+    """Writes images decoded from z ~ N(0, I)."""
+    from vae_simpsons import VAE, images
+
+    with renamed(path="--ckpt", device="--device"):
+        model = VAE.load(options.ckpt, options.device)
+        blocks = map(images.denormalise, model.sample_blocks(options.n, options.seed))
+    if options.out_dir:
+        images.write_each("--out-dir", Path(options.out_dir), blocks, "sample_{:06d}.png")
+    else:
+        images.write_grid("--out", Path(options.out), blocks, options.n, options.nrow)
+    print(f"{options.n:,} samples in {options.out_dir or options.out}")
+    return 0
+
+
+def add_encode_options(parser: Parser) -> None:
+    parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar of images (default: the run's)")
+    add_checkpoint(parser)
+    contents = "new or empty folder for mu.npy, log_var.npy and images.csv, which names the image of each row"
+    parser.add_argument("--out", default="latents", metavar="PATH", help=f"{contents} (default latents)")
+    cache_help = "folder for packed images (default: the run's)"
+    parser.add_argument("--data.cache_dir", dest="cache_dir", metavar="PATH", help=cache_help)
+    add_device(parser)
+
+
+def run_encode(options: Namespace) -> int:
+    """Writes mu, log_var and a table of the images, prepared as in training."""
+    from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
+    from vae_simpsons.progress import progress_bar
+
+    folder = Path(options.out)
+    with renamed(path="--ckpt", device="--device"):
+        model = VAE.load(options.ckpt, options.device)
+    with output_folder("--out", folder) as temporary:
+        files, index = model.encode_folder(temporary, options.path, options.cache_dir, progress_bar)
+    if left_out := index.left_out():
+        print(left_out)
+    print(f"{len(index.paths):,} images in {folder}: {', '.join(file.name for file in files)}")
+    return 0
+
+
+def add_export_options(parser: Parser) -> None:
+    add_checkpoint(parser)
+    parser.add_argument("--out", required=True, metavar="PATH", help="new or empty folder")
+
+
+def run_export(options: Namespace) -> int:
+    """Writes the weights and settings without what only training needs."""
+    from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
+
+    folder = Path(options.out)
+    with renamed(path="--ckpt"):
+        model = VAE.load(options.ckpt)
+    with output_folder("--out", folder) as temporary:
+        files = model.export(temporary, folder.name)
+    print(f"the model after epoch {model.epochs} in {folder}: {', '.join(file.name for file in files)}")
+    print(f"next: vae sample --ckpt {folder} -n 64")
+    return 0
+
+
+SAMPLE = Verb("draw new images from a trained model", add_sample_options, run_sample)
+ENCODE = Verb("encode a folder of images to arrays of mu and log_var", add_encode_options, run_encode)
+EXPORT = Verb("write a trained model to share: its weights and settings alone", add_export_options, run_export)
