@@ -107,7 +107,7 @@ def test_every_metavar_says_what_is_wanted(capsys, monkeypatch, words):
 
 def test_help_names_every_verb(capsys, monkeypatch):
     page = help_of(capsys, monkeypatch, "--help")
-    assert all(f"\n    {verb} " in page for verb in VERBS.verbs)
+    assert all(f"\n    {verb} " in page for verb in VERBS)
 
 
 @pytest.mark.parametrize("words", VERB_NAMES, ids=lambda words: " ".join(words) or "vae")
