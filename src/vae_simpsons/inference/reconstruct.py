@@ -59,7 +59,8 @@ def score_pictures(network: Autoencoder, pictures: Pictures, kld_weight: float, 
     size, count, values = block_size(network), len(pictures), math.prod(network.image_shape)
     sigma = objective.implied_sigma(kld_weight, values)
     eps = torch.randn(network.latent_shape, generator=torch.Generator().manual_seed(NOISE_SEED))
-    report, done, parts = progress("reconstructing", count), 0, []
+    report, done = progress("reconstructing", count), 0
+    found: dict[str, Tensor] = {}  # filled in place: small tensors that stay would keep the memory around them apart
     histogram = torch.zeros(BINS, dtype=torch.float64)
 
     def score(pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -75,14 +76,15 @@ def score_pictures(network: Autoencoder, pictures: Pictures, kld_weight: float, 
         return figures, pixel_errors(recon, x).sqrt_().histc(BINS, 0, 2).double()
 
     for figures, roots in map_blocks(network, score, pictures.blocks(size), -(-count // size)):
-        parts.append(figures)
+        number = len(figures["mse"])
+        for name, values in figures.items():
+            found.setdefault(name, torch.empty(count, dtype=torch.float64))[done : done + number] = values
         histogram += roots
-        done += len(figures["mse"])
+        done += number
         report(done)
-    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     below = histogram.cumsum(0) / histogram.sum()
     top = int((below < SCALE_SHARE).sum()) + 1  # the bin's upper edge
-    return Scores(joined, (2 * top / BINS) ** 2)
+    return Scores(found, (2 * top / BINS) ** 2)
 
 
 def compare_rows(network: Autoencoder, pictures: Pictures, numbers: Sequence[int], columns: int) -> Iterator[Tensor]:
