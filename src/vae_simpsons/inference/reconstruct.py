@@ -77,8 +77,8 @@ def score_pictures(network: Autoencoder, pictures: Pictures, kld_weight: float, 
 
     for figures, roots in map_blocks(network, score, pictures.blocks(size), -(-count // size)):
         number = len(figures["mse"])
-        for name, values in figures.items():
-            found.setdefault(name, torch.empty(count, dtype=torch.float64))[done : done + number] = values
+        for name, column in figures.items():
+            found.setdefault(name, torch.empty(count, dtype=torch.float64))[done : done + number] = column
         histogram += roots
         done += number
         report(done)
