@@ -1,8 +1,7 @@
 """Memory that a large pack takes: python scripts/benchmark_memory.py [--images 200000] [--limit-gb 1.5]
 
-Makes a pack of random pixels in a temporary folder and reads an epoch of training batches from it, with a limit on
-the memory that this process may allocate that is below the size of the pack. What is mapped is the system's to keep or
-to drop, and is shown apart.
+Makes a pack of random pixels in a temporary folder and reads an epoch of training batches from it, while this process
+may allocate less memory than the pack is large. Mapped memory, which the system keeps or drops, is counted separately.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from vae_simpsons.settings import Data
 
 
 def make_pack(folder: Path, count: int, size: int) -> None:
-    """Random pixels, written block by block."""
+    """Writes a pack of random pixels, block by block."""
     rng = np.random.default_rng(0)
     with npy_writer(folder / "pixels.npy", (count, 3, size, size), np.uint8) as append:
         for start in range(0, count, 1000):
@@ -33,16 +32,14 @@ def make_pack(folder: Path, count: int, size: int) -> None:
     (folder / "index.json").write_text(json.dumps(columns))
 
 
-def status(name: str) -> int:
-    """Bytes that /proc tells of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
+def memory(kind: str) -> int:
+    """Returns the bytes of this process's memory: RssAnon, what it has allocated, or RssFile, what it has mapped."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(f"{kind}:")).split()[1])
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--size", type=int, default=64)
@@ -52,21 +49,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         make_pack(Path(place), options.images, options.size)
         resource.setrlimit(resource.RLIMIT_DATA, (int(options.limit_gb * 1e9),) * 2)
-        before, began = status("RssAnon"), time.perf_counter()
+        before = peak = memory("RssAnon")
+        started = time.perf_counter()
         pack = read_pack(Path(place), Data(image_size=options.size))
         assert pack is not None
-        opened = time.perf_counter() - began
-        peak, began = 0, time.perf_counter()
+        opened = time.perf_counter()
         labels = torch.from_numpy(pack.index.labels)
         batches = TrainBatches(pack.pixels, labels, np.arange(options.images), options.batch_size, seed=0, epoch=0)
         for i, _ in enumerate(batches):
             if i % 100 == 0:
-                peak = max(peak, status("RssAnon"))
-        seconds = time.perf_counter() - began
+                peak = max(peak, memory("RssAnon"))
+        read_s = time.perf_counter() - opened
         print(f"pack of {options.images:,} images of {options.size}x{options.size}: {format_bytes(pack.pixels.nbytes)}")
-        print(f"opened in {opened:.2f} s; an epoch of batches of {options.batch_size} in {seconds:.1f} s")
+        print(f"opened in {opened - started:.2f} s; an epoch of batches of {options.batch_size} in {read_s:.1f} s")
         print(f"allocated: {format_bytes(before)} by Python, torch and numpy before, {format_bytes(peak)} at most")
-        print(f"mapped, of which the system keeps what it likes: {format_bytes(status('RssFile'))}")
+        print(f"mapped, which the system may drop: {format_bytes(memory('RssFile'))}")
 
 
 if __name__ == "__main__":

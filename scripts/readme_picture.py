@@ -1,7 +1,7 @@
-"""The README's picture, from a run on toons: python scripts/readme_picture.py RUN docs/toons.png
+"""Draws the README's picture from a run on toons: python scripts/readme_picture.py RUN docs/toons.png
 
-Left, validation images above their reconstructions; right, samples. Toons only: no picture of anybody else's work
-belongs in the repository.
+Left, validation images above their reconstructions; right, samples. Toons only: the repository holds no pictures that
+are somebody else's work.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from vae_simpsons.settings import TOONS
 COLUMNS, ROWS, GAP = 6, 6, 16  # of each half; GAP in pixels
 
 
-def picture(run: Path) -> torch.Tensor:
-    """The picture (3, h, w), uint8.
+def draw_picture(run: Path) -> torch.Tensor:
+    """Returns the picture, uint8 (3, h, w).
 
     Raises:
         VAEError: the run was not on toons.
     """
     model = VAE.load(run / "last.ckpt")
-    if model.config.data.path != TOONS:
-        raise VAEError(f"RUN: {run} was trained on {model.config.data.path}. Give a run on toons.")
-    dataset = load_dataset(model.config, 1, progress_bar)
-    shown = dataset.val[np.linspace(0, len(dataset.val) - 1, COLUMNS * ROWS // 2).round().astype(int)]
-    originals = take(dataset.pack.pixels, shown)
+    if model.settings.data.path != TOONS:
+        raise VAEError(f"RUN: {run} was trained on {model.settings.data.path}. Give a run on toons.")
+    dataset = load_dataset(model.settings, 1, progress_bar)
+    chosen = dataset.val[np.linspace(0, len(dataset.val) - 1, COLUMNS * ROWS // 2).round().astype(int)]
+    originals = take(dataset.pack.pixels, chosen)
     recon = denormalise(model.reconstruct(normalise(originals)))
     left = make_grid(interleave_rows(originals, recon, COLUMNS), COLUMNS)
     right = make_grid(denormalise(model.sample(COLUMNS * ROWS)), COLUMNS)
@@ -39,13 +39,12 @@ def picture(run: Path) -> torch.Tensor:
 
 
 def main() -> None:
-    """Write it."""
+    """Writes the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of a run on toons")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run on toons")
     parser.add_argument("out", type=Path, metavar="PNG")
     arguments = parser.parse_args()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_png(arguments.out, picture(arguments.run))
+    write_png(arguments.out, draw_picture(arguments.run))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The README's table of results, from run folders: python scripts/results.py RUN [RUN ...]
+"""Prints the README's table of results from run folders: python scripts/results.py RUN [RUN ...]
 
-Each row is what the folder itself says: figures of the last and the best epoch, hardware, versions, commit.
+Everything in a row comes from the run folder: figures of the last epoch, hardware, versions, commit.
 """
 
 import argparse
@@ -9,41 +9,37 @@ from pathlib import Path
 
 from vae_simpsons.configfile import from_flat, read_yaml
 from vae_simpsons.progress import format_duration
-from vae_simpsons.training.callbacks import read_table
 from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.table import read_table
 
-COLUMNS = ("run", "images", "epochs", "val mse", "val KL (nats)", "val ELBO (nats)", "residual sigma", "time", "on")
 
-
-def row(folder: RunFolder) -> dict[str, str]:
-    """The table's cells for one run."""
-    config, environment = from_flat(read_yaml(folder.config)), json.loads(folder.environment.read_text())
-    table = read_table(folder.metrics)
-    last = table[-1]
-    versions = environment["versions"]
-    size = config.data.image_size
+def table_row(folder: RunFolder) -> dict[str, str]:
+    """Returns the cells for one run, by column."""
+    settings = from_flat(read_yaml(folder.config))
+    environment = json.loads(folder.environment.read_text(encoding="utf-8"))
+    rows = read_table(folder.metrics)
+    last, size = rows[-1], settings.data.image_size
     return {
         "run": folder.path.name,
-        "images": f"{Path(config.data.path).name} {size}x{size}, {config.data.split}",
-        "epochs": f"{last['epoch']} of {config.trainer.max_epochs}",
+        "images": f"{Path(settings.data.path).name} {size}x{size}, {settings.data.split}",
+        "epochs": f"{last['epoch']} of {settings.trainer.max_epochs}",
         "val mse": f"{float(last['val/mse']):.4f}",
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",
         "val ELBO (nats)": f"{float(last['val/elbo']):.1f}" if "val/elbo" in last else "-",
         "residual sigma": f"{float(last['sigma/residual']):.3f}",
-        "time": format_duration(sum(float(r["time_s"]) for r in table)),
-        "on": f"{environment['device']}, torch {versions['torch']}, {(environment['commit'] or 'no commit')[:8]}",
+        "time": format_duration(sum(float(row["time_s"]) for row in rows)),
+        "on": f"{environment['device']}, torch {environment['versions']['torch']}, "
+        f"{(environment['commit'] or 'no commit')[:8]}",
     }
 
 
 def main() -> None:
-    """Print the table as Markdown."""
+    """Prints the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
-    rows = [row(RunFolder(path)) for path in parser.parse_args().runs]
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("|" + " --- |" * len(COLUMNS))
-    for cells in rows:
-        print("| " + " | ".join(cells[name] for name in COLUMNS) + " |")
+    rows = [table_row(RunFolder(path)) for path in parser.parse_args().runs]
+    for cells in (rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)):
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

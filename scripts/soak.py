@@ -1,13 +1,12 @@
-"""Kill a run at random moments, go on with it, and hold it against one that nobody disturbed: python scripts/soak.py
+"""Kills a run at random moments and resumes it each time: python scripts/soak.py [--kills 50] [--processes 1]
 
-A run is started, killed with SIGKILL at a random moment (while it starts, packs, trains, validates, saves), gone on
-with, killed, and so on. At its end weights, optimizer state, BatchNorm's statistics, metrics.csv, every curve and every
-picture must be, bit for bit, those of the same command left alone.
+A run is killed with SIGKILL at a random moment (while it starts, packs, trains, validates or saves), resumed, killed
+again, and so on. At its end the tensors and the position in last.ckpt, metrics.csv, every curve and every picture must
+equal, bit for bit, those of the same command left alone. Where a run finishes before the last kill, another is started.
 """
 
 import argparse
-import csv
-import hashlib
+import os
 import random
 import shutil
 import signal
@@ -15,15 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.data.toons import write_toons
+from vae_simpsons.training.runfolder import RunFolder
+from vae_simpsons.training.table import read_table
 
 SETTINGS = {
     "data.image_size": 32,
@@ -35,96 +33,25 @@ SETTINGS = {
 }
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
-    """What a run left in `folder`, but for times: digests of last.ckpt, of the table, of each picture and curve."""
-    last = read_checkpoint(folder / "last.ckpt")
-    parts = {"last.ckpt tensors": last.tensors, "last.ckpt figures": last.figures}
-    parts |= {f"last.ckpt {name}": value for name, value in vars(last.position).items() if name != "epoch_s"}
-    with open(folder / "metrics.csv", newline="") as file:
-        parts["metrics.csv"] = [{k: v for k, v in row.items() if k != "time_s"} for row in csv.DictReader(file)]
-    parts |= {f"pictures/{p.name}": p.read_bytes() for p in sorted((folder / "pictures").iterdir())}
-    shown = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "histograms": 0}).Reload()
-    for tag in shown.Tags()["scalars"]:
-        parts[f"curve {tag}"] = [(e.step, e.value) for e in shown.Scalars(tag)]
-    for tag in shown.Tags()["images"]:
-        parts[f"images {tag}"] = [(e.step, e.encoded_image_string) for e in shown.Images(tag)]
-    for tag in shown.Tags()["histograms"]:
-        parts[f"histogram {tag}"] = [(e.step, str(e.histogram_value)) for e in shown.Histograms(tag)]
-    return {name: digest(part) for name, part in parts.items()}
+def fingerprint(path: Path) -> dict[str, object]:
+    """Returns everything that a run left in the folder `path`, by name, but for durations."""
+    folder = RunFolder(path)
+    last = read_checkpoint(folder.last)
+    parts: dict[str, object] = {name: (t.dtype, t.shape, t.numpy().tobytes()) for name, t in last.tensors.items()}
+    parts |= {f"position {name}": repr(value) for name, value in vars(last.position).items() if name != "epoch_s"}
+    parts["figures"] = repr(last.figures)
+    parts["metrics.csv"] = [{k: v for k, v in row.items() if k != "time_s"} for row in read_table(folder.metrics)]
+    parts |= {f"pictures/{picture.name}": picture.read_bytes() for picture in folder.pictures.iterdir()}
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0, "histograms": 0}).Reload()
+    tags = events.Tags()
+    parts |= {f"curve {tag}": [(e.step, repr(e.value)) for e in events.Scalars(tag)] for tag in tags["scalars"]}
+    parts |= {f"images {t}": [(e.step, e.encoded_image_string) for e in events.Images(t)] for t in tags["images"]}
+    histograms = {tag: events.Histograms(tag) for tag in tags["histograms"]}
+    return parts | {f"histogram {t}": [(e.step, repr(e.histogram_value)) for e in histograms[t]] for t in histograms}
 
 
-def digest(tree: Any) -> str:
-    """A digest of every bit of a tree of dicts, lists, tensors, numbers and text."""
-    found = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            found.update(f"{value.dtype}{tuple(value.shape)}".encode() + value.contiguous().numpy().tobytes())
-        elif isinstance(value, dict):
-            found.update(b"{")
-            for key in sorted(value, key=str):
-                add(key)
-                add(value[key])
-        elif isinstance(value, (list, tuple)):
-            found.update(b"[")
-            for item in value:
-                add(item)
-        else:
-            found.update(repr(value).encode() + b";")
-
-    add(tree)
-    return found.hexdigest()
-
-
-def start(folder: Path, pictures: Path, cache: Path, options: argparse.Namespace) -> subprocess.Popen:
-    """The run in `folder`, from its start or from where it was."""
-    settings = SETTINGS | {"data.path": pictures, "data.cache_dir": cache, "trainer.max_epochs": options.epochs}
-    settings |= {"trainer.save_every_minutes": options.save_every_minutes}
-    if (folder / "last.ckpt").exists():
-        given = ["--resume", str(folder)]
-    else:
-        shutil.rmtree(folder, ignore_errors=True)  # nothing had been saved: a user would begin again
-        given = [*(f"--{key}={value}" for key, value in settings.items()), f"--out={folder}"]
-    command = [sys.executable, "-m", "vae_simpsons", "train", *given]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def whole_s(folder: Path, pictures: Path, cache: Path, options: argparse.Namespace) -> float:
-    """Train without a disturbance; how long it took, in seconds."""
-    began = time.monotonic()
-    with start(folder, pictures, cache, options) as run:
-        _, said = run.communicate()
-    if run.returncode:
-        sys.exit(f"the undisturbed run failed: {said}")
-    return time.monotonic() - began
-
-
-def disturbed(folder: Path, pictures: Path, cache: Path, options: argparse.Namespace, seconds: float) -> Counter:
-    """Train with kills at random moments; how often what happened."""
-    draw, seen = random.Random(options.seed), Counter()
-    while True:
-        run = start(folder, pictures, cache, options)
-        # Resuming takes a while before its first step, and a run that is killed before it never ends.
-        wait = draw.uniform(0, seconds) if seen["killed"] < options.kills else None
-        try:
-            _, said = run.communicate(timeout=wait)
-        except subprocess.TimeoutExpired:
-            run.send_signal(signal.SIGKILL)
-            run.communicate()
-            seen["killed"] += 1
-            continue
-        if run.returncode and "epochs already" not in said:  # which a run says that was killed after its last save
-            sys.exit(f"after {seen['killed']} kills the run failed: {said}")
-        seen["finished"] += 1
-        seen["parts"] = compare(options.undisturbed, folder)
-        if seen["killed"] >= options.kills:
-            return seen
-        shutil.rmtree(folder)  # and again from the start, packing included
-        shutil.rmtree(cache)
-
-
-def compare(one: Path, other: Path) -> int:
-    """How many parts of both runs are equal; ends the program where any is not."""
+def count_equal_parts(one: Path, other: Path) -> int:
+    """Returns how many parts two runs have; ends the program if any differs."""
     a, b = fingerprint(one), fingerprint(other)
     differing = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
     if differing:
@@ -132,22 +59,73 @@ def compare(one: Path, other: Path) -> int:
     return len(a)
 
 
+def start(folder: Path, settings: dict[str, object]) -> subprocess.Popen:
+    """Starts the run in `folder`, or resumes it, in a process group of its own."""
+    if (folder / "last.ckpt").exists():
+        given = ["--resume", str(folder)]
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing had been saved
+        given = [*(f"--{key}={value}" for key, value in settings.items()), f"--out={folder}"]
+    command = [sys.executable, "-m", "vae_simpsons", "train", *given]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def run_undisturbed(folder: Path, settings: dict[str, object]) -> float:
+    """Trains without a kill and returns how long it took, in seconds."""
+    started = time.monotonic()
+    run = start(folder, settings)
+    _, errors = run.communicate()
+    if run.returncode:
+        sys.exit(f"the undisturbed run failed: {errors}")
+    return time.monotonic() - started
+
+
+def run_with_kills(folder: Path, settings: dict[str, object], seed: int, kills: int, seconds: float) -> int:
+    """Trains with up to `kills` kills, each within `seconds` of a start, and returns how many there were."""
+    draw, killed = random.Random(seed), 0
+    while True:
+        run = start(folder, settings)
+        try:
+            _, errors = run.communicate(timeout=draw.uniform(0, seconds) if killed < kills else None)
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)  # every process of the run
+            run.communicate()
+            killed += 1
+            continue
+        if run.returncode and "epochs already" not in errors:  # the answer to resuming a run killed after its last save
+            sys.exit(f"after {killed} kills the run failed: {errors}")
+        return killed
+
+
 def main() -> None:
-    """Soak and report."""
+    """Compares disturbed runs with an undisturbed one and reports."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=1, help="that train together (default 1)")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--images", type=int, default=512, help="toons to train on")
     parser.add_argument("--save-every-minutes", type=float, default=0.005)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="soak-"))
-    write_toons(place / "toons", options.images, 0, 32, lambda done: None)
-    options.undisturbed = place / "undisturbed"
-    seconds = whole_s(options.undisturbed, place / "toons", place / "cache", options)
+    write_toons(place / "toons", options.images, 0, 32)
+    settings = SETTINGS | {"trainer.max_epochs": options.epochs, "trainer.devices": options.processes}
+    settings |= {"data.path": place / "toons", "trainer.save_every_minutes": options.save_every_minutes}
+    if options.processes > 1:
+        settings["trainer.strategy"] = "ddp"
+    seconds = run_undisturbed(place / "undisturbed", settings | {"data.cache_dir": place / "cache"})
     print(f"undisturbed: {seconds:.0f} s; in {place}", flush=True)
-    seen = disturbed(place / "disturbed", place / "toons", place / "other_cache", options, 1.2 * seconds)
-    print(f"{seen['killed']} kills, {seen['finished']} runs finished; all {seen['parts']} parts of each bit-identical")
+    killed = finished = parts = 0
+    while killed < options.kills:
+        run, cache = place / f"run_{finished}", place / f"cache_{finished}"  # packs its images again
+        changed = settings | {"data.cache_dir": cache}
+        killed += run_with_kills(run, changed, options.seed + finished, options.kills - killed, 1.2 * seconds)
+        parts = count_equal_parts(place / "undisturbed", run)
+        finished += 1
+        shutil.rmtree(run), shutil.rmtree(cache)
+        print(f"{killed} kills, {finished} runs finished; all {parts} parts of each are bit-identical", flush=True)
     shutil.rmtree(place)
 
 

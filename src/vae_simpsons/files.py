@@ -1,4 +1,7 @@
-"""Files and folders that appear complete or not at all, free space, streamed .npy files and CSV tables."""
+"""Files and folders that appear complete or not at all, free space, streamed .npy files and CSV tables.
+
+What writes raises OSError where the disk is full or failing, or the path cannot be written.
+"""
 
 import csv
 import errno
@@ -8,8 +11,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,11 +27,7 @@ NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from file systems that 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder, which replaces `path` when the block ends without an error.
-
-    Raises:
-        OSError: it cannot be written; `path` is unchanged.
-    """
+    """Yields a temporary path in the same folder, which replaces `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_path(path)
     try:
@@ -43,9 +43,6 @@ def publish_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes `folder` when the block ends without an error.
 
     A killed process leaves nothing at `folder`. If two processes fill it at once, the first result is kept.
-
-    Raises:
-        OSError: it cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_temporary(folder.parent, unchanged_for_s=ABANDONED_S)
@@ -105,11 +102,7 @@ def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:
 
 
 def sync_file(file: IO) -> None:
-    """Writes what was written to `file` through to the disk.
-
-    Raises:
-        OSError: the disk is full or failing.
-    """
+    """Writes what was written to `file` through to the disk."""
     file.flush()
     try:
         os.fsync(file.fileno())
@@ -119,26 +112,17 @@ def sync_file(file: IO) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Writes the names in `folder` through to the disk, so that a power cut does not undo a rename.
-
-    Raises:
-        OSError: the disk is failing.
-    """
-    if os.name == "nt":  # cannot open folders
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Writes the names in `folder` through to the disk, so that a power cut does not undo a rename."""
+    if os.name != "nt":  # which cannot open folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Makes `target`, which must not exist, a hard link to `source`, or a copy on a file system without links.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Makes `target`, which must not exist, a hard link to `source`, or a copy on a file system without links."""
     try:
         os.link(source, target)
     except OSError:
@@ -146,11 +130,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def check_free_space(folder: Path, needed_bytes: int) -> None:
-    """Refuses to start writing what will not fit into `folder`, which need not exist yet.
-
-    Raises:
-        OSError: the disk has less free space.
-    """
+    """Refuses, with an OSError, to start writing what will not fit into `folder`, which need not exist yet."""
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free_bytes = shutil.disk_usage(existing).free
     if free_bytes < needed_bytes:
@@ -174,11 +154,13 @@ def npy_writer(path: Path, shape: Sequence[int], dtype: DTypeLike) -> Iterator[C
 
     Args:
         shape: of the array. If fewer rows are appended, the file says how many there are.
-
-    Raises:
-        OSError: it cannot be written.
     """
     rows = 0
+
+    def write_header(rows: int) -> None:  # always as long: numpy leaves space in it
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        header = {"descr": descr, "fortran_order": False, "shape": (rows, *shape[1:])}
+        np.lib.format.write_array_header_1_0(file, header)
 
     def append(block: np.ndarray) -> None:
         nonlocal rows
@@ -186,30 +168,18 @@ def npy_writer(path: Path, shape: Sequence[int], dtype: DTypeLike) -> Iterator[C
         rows += len(block)
 
     with open(path, "wb") as file:
-        _write_npy_header(file, shape, dtype)
+        write_header(shape[0])
         yield append
-        if rows != shape[0]:
-            file.seek(0)
-            _write_npy_header(file, (rows, *shape[1:]), dtype)  # as long as the first: numpy leaves space in it
+        file.seek(0)
+        write_header(rows)
         sync_file(file)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Writes a table as CSV in UTF-8; file names that are no valid Unicode keep their bytes.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Writes a table as CSV in UTF-8; file names that are no valid Unicode keep their bytes."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+        csv.writer(file).writerows(chain([columns], rows))
 
 
 def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
-
-
-def _write_npy_header(file: BinaryIO, shape: Sequence[int], dtype: DTypeLike) -> None:
-    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": tuple(shape)})

@@ -40,7 +40,9 @@ def interleave_rows(top: Tensor, bottom: Tensor, nrow: int) -> Tensor:
     """Returns two sets of images (N, C, H, W) as one for make_grid: a row of `top`, below it that of `bottom`, ..."""
     rows = []
     for pair in zip(top.split(nrow), bottom.split(nrow), strict=True):
-        rows += [_fill_row(images, nrow) for images in pair]
+        for images in pair:
+            white = images.new_full((nrow - len(images), *images.shape[1:]), 255)
+            rows += [images, white]
     return torch.cat(rows)
 
 
@@ -50,8 +52,7 @@ def write_png(path: Path, image: Tensor) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    channels, height, width = image.shape
-    _write_rows(path, [image], channels, height, width)
+    _write_rows(path, [image], *image.shape)
 
 
 def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow: int) -> None:
@@ -64,15 +65,14 @@ def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow
         VAEError: not a .png name, a folder, a file that is no PNG, or it cannot be written.
     """
     check_png_target(name, path)
-    blocks = iter(images)
-    first = next(blocks)
-    _, channels, height, width = first.shape
+    singly = chain.from_iterable(images)
+    first = next(singly)
+    channels, height, width = first.shape
     columns, rows = min(nrow, count), -(-count // nrow)
-    strips = _strips(_regroup(chain([first], blocks), columns), columns)
     size = (rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_rows(path, strips, channels, *size)
+        _write_rows(path, _strips(chain([first], singly), columns), channels, *size)
     except OSError as e:
         raise cannot_write(name, path, e, "path") from None
 
@@ -115,29 +115,17 @@ def _is_png(path: Path) -> bool:
         return file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
 
 
-def _fill_row(images: Tensor, nrow: int) -> Tensor:
-    """Returns `images`, (n, C, H, W) with n <= nrow, with white ones added up to nrow."""
-    white = images.new_full((nrow - len(images), *images.shape[1:]), 255)
-    return torch.cat([images, white])
-
-
-def _strips(rows: Iterable[Tensor], columns: int) -> Iterator[Tensor]:
-    """Yields a grid from top to bottom in strips (C, h, w), one for each row of images (n, C, H, W)."""
-    for i, row in enumerate(rows):
-        _, channels, height, width = row.shape
-        top = PADDING if i == 0 else 0  # only the first has white at its top too
-        strip = row.new_full((channels, top + height + PADDING, columns * (width + PADDING) + PADDING), 255)
+def _strips(images: Iterator[Tensor], columns: int) -> Iterator[Tensor]:
+    """Yields a grid of `images`, (C, H, W) each, from top to bottom in strips (C, h, w), one for each row."""
+    top = PADDING  # only the first strip has white at its top too
+    while row := list(islice(images, columns)):
+        channels, height, width = row[0].shape
+        strip = row[0].new_full((channels, top + height + PADDING, columns * (width + PADDING) + PADDING), 255)
         for column, image in enumerate(row):
             left = PADDING + column * (width + PADDING)
             strip[:, top : top + height, left : left + width] = image
         yield strip
-
-
-def _regroup(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Yields the images of `blocks` in blocks of `size`; the last may be smaller."""
-    images = chain.from_iterable(blocks)
-    while row := list(islice(images, size)):
-        yield torch.stack(row)
+        top = 0
 
 
 def _write_rows(path: Path, strips: Iterable[Tensor], channels: int, height: int, width: int) -> None:

@@ -11,9 +11,8 @@ Progress = Callable[[str, int], Callable[[int], None]]
 
 def progress_bar(title: str, total: int) -> Callable[[int], None]:
     """A `Progress` that shows a bar with the time left on a terminal, until all is done; elsewhere it shows nothing."""
-    bar = tqdm(
-        total=total or None, desc=title, unit="", dynamic_ncols=True, disable=not sys.stderr.isatty(), leave=False
-    )
+    hidden = not sys.stderr.isatty()
+    bar = tqdm(total=total or None, desc=title, unit="", dynamic_ncols=True, disable=hidden, leave=False)
 
     def show(done: int) -> None:
         bar.update(done - bar.n)
@@ -35,9 +34,7 @@ def warn(text: str) -> None:
 
 def format_duration(seconds: float) -> str:
     """Returns `seconds` in words: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -127,7 +127,7 @@ class Trainer:
     precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = "32-true"
     """arithmetic of the network; tf32: faster, less exact products on a GPU; the loss is always 32 bits"""
     engine: Literal["auto", "graph", "compile", "eager"] = "auto"
-    """eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven on a GPU"""
+    """eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven"""
     deterministic: bool = False
     """slower GPU kernels that give the same bits every time; a CPU's always do"""
     gradient_clip_val: ranged(float, above=0) | None = None

@@ -14,7 +14,7 @@ def map_ahead(work: Callable[[Item], Result], items: Iterable[Item], workers: in
     """Yields work(item) for each of `items`, in order, computed by `workers` threads that share torch's own threads.
 
     Meanwhile the calling thread has only such a share too: an operation spread over busy cores spins until the slowest
-    is done. A sample and its place in a grid took 2.4 ms of processor time, and takes 1.4 ms (two busy cores).
+    is done. A sample and its place in a grid takes 1.4 ms of processor time, not 2.4 (two busy cores).
 
     Args:
         items: iterated over by the calling thread.

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vae_simpsons.data import archive as unpacking
-from vae_simpsons.data.archive import SIGNATURES, target_of, unpack
-from vae_simpsons.data.members import is_archive
+from vae_simpsons.data.archive import SIGNATURES, is_archive, target_of, unpack
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import no_progress
 

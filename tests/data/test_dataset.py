@@ -12,8 +12,8 @@ from PIL import Image
 from conftest import draw_pictures
 from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.data.index import Facts, Index, Unreadable
-from vae_simpsons.data.requirements import check_count, check_readable
-from vae_simpsons.data.split import Split
+from vae_simpsons.data.pack import check_readable
+from vae_simpsons.data.split import Split, check_count
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import no_progress
 from vae_simpsons.settings import Data, Model, Settings

@@ -5,6 +5,7 @@ import os
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,6 +271,21 @@ def test_a_bomb_is_refused_before_it_takes_memory_or_time(tmp_path, content, sai
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0" + 100 * b"\xff\xda"], ids=["plain", "with the scans of a thumbnail"])
+def test_a_large_jpeg_in_one_scan_is_measured_at_the_size_that_it_is_decoded_at(tmp_path, exif):
+    (tmp_path / "a.jpg").write_bytes(jpeg_that_says(12_000, 12_000, exif=exif))
+    assert reason(tmp_path / "a.jpg") is None
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_jpeg_whose_first_scan_has_one_component_of_three_is_measured_in_full(tmp_path):
+    raw = jpeg_that_says(12_000, 12_000)
+    scan = raw.rindex(b"\xff\xda")
+    (tmp_path / "a.jpg").write_bytes(raw[: scan + 2] + b"\0\x08\x01\x01\0\0\x3f\0" + raw[scan + 14 :])
+    assert "12000x12000, more than 67,108,864 pixels" in reason(tmp_path / "a.jpg")
+
+
 def test_what_libraries_say_of_a_file_is_not_printed(tmp_path, capfd):
     scene().save(tmp_path / "a.tiff", compression="jpeg")
     raw = (tmp_path / "a.tiff").read_bytes()
@@ -297,7 +313,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     def closed(*args, **kwargs):  # root, who runs the tests on CI, may read everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(np, "fromfile", closed)
+    monkeypatch.setattr(Path, "read_bytes", closed)
     assert reason(tmp_path / "a.png") == "Permission denied"
 
 
@@ -315,7 +331,7 @@ def test_a_scaled_decode_is_within_two_grey_levels_of_the_full_one(tmp_path, siz
     noisy = np.asarray(scene(int(size * times) + 7, int(size * times))).astype(int)
     noisy = noisy + np.random.default_rng(0).normal(0, 10, noisy.shape)
     exif = Image.Exif()
-    exif[0x0112] = 3  # sends it to Pillow
+    exif[0x0112] = 3
     options = {"exif": exif} if turned else {}
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90, **options)
     image = Image.open(tmp_path / "a.jpg")

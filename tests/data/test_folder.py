@@ -3,7 +3,8 @@ import os
 import pytest
 from PIL import Image
 
-from vae_simpsons.data.folder import File, class_of, find_files
+from vae_simpsons.data.folder import File, find_files
+from vae_simpsons.data.index import Index
 from vae_simpsons.errors import VAEError
 
 
@@ -37,7 +38,7 @@ def test_what_a_file_is_known_by(tmp_path):
     path = touch(tmp_path / "a.png")
     os.utime(path, ns=(1, 12345))
     assert find_files(tmp_path) == [File("a.png", 1, 12345)]
-    assert [class_of(p) for p in ("a.png", "homer/a.png", "season 1/homer/a.png")] == ["", "homer", "season 1/homer"]
+    assert Index(["a.png", "homer/a.png", "season 1/homer/a.png"]).classes == ["", "homer", "season 1/homer"]
 
 
 def test_linked_folders_are_entered_once_and_loops_end(tmp_path):

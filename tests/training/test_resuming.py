@@ -15,7 +15,7 @@ from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import GraphModule
-from vae_simpsons.training.resuming import check_processes, check_resumable
+from vae_simpsons.training.resuming import check_epoch_steps, check_processes, check_resumable
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import build_stages
 
@@ -142,6 +142,14 @@ def test_in_the_middle_of_an_epoch_the_number_of_processes_must_be_the_same(tmp_
     check_processes(saved(0), 1)
 
 
+def test_a_position_behind_the_end_of_its_epoch_is_refused(tmp_path):
+    position = Position("autoencoder", epochs=0, steps=5, epoch_steps=4)
+    resume = Checkpoint(tmp_path / "x", Settings(), {}, epochs=0, position=position)
+    check_epoch_steps(resume, 4)
+    with pytest.raises(VAEError, match="path: .*x is damaged: it is at step 4 of an epoch of 3. Copy it again"):
+        check_epoch_steps(resume, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
@@ -151,6 +159,8 @@ def test_in_the_middle_of_an_epoch_the_number_of_processes_must_be_the_same(tmp_
         ("optimizer.encoder.mu.bias.other", torch.zeros(1), "other is 1 float32, and should be missing"),
         ("epoch_sums", torch.zeros(2, 5), "epoch_sums is 2x5 float32, and should be 1x5"),
         ("epoch_sums", None, "epoch_sums is missing"),
+        ("network.encoder.mu.bias", None, "network.encoder.mu.bias is missing, and should be 8 float32"),
+        ("network.encoder.mu.bias", torch.zeros(3), "network.encoder.mu.bias is 3 float32, and should be 8 float32"),
         ("something", torch.zeros(1), "something is 1 float32, and should be missing"),
     ],
 )

@@ -124,7 +124,8 @@ def test_the_curves_are_in_their_file_before_the_checkpoint_that_stands_behind_t
     monkeypatch.setattr(RecordWriter, "write", record_slowly)
     monkeypatch.setattr(saving, "write_checkpoint", count_and_write)
     assert train(tmp_path / "run", pictures) == 0
-    assert seen == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert [epochs for epochs, _ in seen] == [1, 2, 3, 4]
+    assert all(points >= epochs for epochs, points in seen)  # training may be ahead of a busy writer
 
 
 def test_a_run_folder_that_vanishes_is_made_again(pictures, tmp_path, monkeypatch):

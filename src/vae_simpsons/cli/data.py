@@ -35,8 +35,7 @@ def add_import_options(parser: Parser) -> None:
 def run_import(options: Namespace) -> int:
     """Unpacks the images of an archive into a folder."""
     archive, folder = Path(options.archive), Path(options.dest)
-    from vae_simpsons.data.archive import describe_skipped, unpack
-    from vae_simpsons.data.members import is_archive
+    from vae_simpsons.data.archive import describe_skipped, is_archive, unpack
     from vae_simpsons.files import output_folder
     from vae_simpsons.progress import progress_bar
 

@@ -53,14 +53,13 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yields batches, or chunks of batches, on the device of `pixels`."""
-        order = self.indices[permutation(len(self.indices), ORDER_STREAM, self.seed, self.epoch)]
-        order = self._of_this_process(order)
+        count = len(self.indices)
+        order = self._of_this_process(self.indices[permutation(count, ORDER_STREAM, self.seed, self.epoch)])
         if self.horizontal_flip:  # else nothing is drawn, and nothing copied to the device that waits
-            drawn = random_bits(len(self.indices), FLIP_STREAM, self.seed, self.epoch)
+            drawn = random_bits(count, FLIP_STREAM, self.seed, self.epoch)
             mirrored = self._of_this_process(drawn >> 63 == 1)
-        if self.chunk_ends is None:
-            parts: Iterable = range(self.first_step, self.steps)
-        else:
+        parts: Iterable = range(self.first_step, self.steps)
+        if self.chunk_ends is not None:
             parts = (slice(a, b) for a, b in pairwise([self.first_step, *self.chunk_ends]))
         for part in parts:
             pixels = self.pixels[order[part]]  # (..., C, H, W)

@@ -3,16 +3,19 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import publish_folder
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data
+
+Found = TypeVar("Found")
 
 
 def cache_folder(data: Data) -> Path:
@@ -29,26 +32,30 @@ def cache_folder(data: Data) -> Path:
 
 
 def make_cached(
-    cache: Path, folder: Path, is_complete: Callable[[], bool], fill: Callable[[Path], object], progress: Progress
-) -> None:
-    """Makes `folder` in `cache` unless it is complete, in one process; others wait for it.
+    cache: Path, folder: Path, read: Callable[[], Found | None], fill: Callable[[Path], object], progress: Progress
+) -> Found:
+    """Returns what `read` makes of `folder` in `cache`, which one process fills first if need be; others wait for it.
 
     Args:
-        is_complete: whether `folder` is there and undamaged.
+        read: returns something false if `folder` is not there, or is damaged.
         fill: is called with an empty temporary folder, which then becomes `folder`.
 
     Raises:
         VAEError: the cache cannot be written.
     """
-    if is_complete():
-        return
+    if found := read():
+        return found
     try:
-        with _locked(cache, folder.name, progress):
-            if is_complete():  # another process has made it in the meantime
-                return
+        (cache / "locks").mkdir(parents=True, exist_ok=True)
+        with _acquired(FileLock(cache / "locks" / f"{folder.name}.lock"), progress):
+            if found := read():  # another process has made it in the meantime
+                return found
             shutil.rmtree(folder, ignore_errors=True)
             with publish_folder(folder) as temporary:
                 fill(temporary)
+            found = read()
+            assert found, "what was just filled is complete"
+            return found
     except OSError as e:
         raise cannot_write_cache(folder.parent, e) from None
 
@@ -61,18 +68,9 @@ def cannot_write_cache(folder: Path, error: OSError) -> VAEError:
     )
 
 
-@contextmanager
-def _locked(cache: Path, name: str, progress: Progress) -> Iterator[None]:
-    """Holds the lock called `name` in `cache` during the block, after waiting for other processes."""
-    locks = cache / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{name}.lock")
+def _acquired(lock: BaseFileLock, progress: Progress) -> AbstractContextManager:
     try:
-        lock.acquire(blocking=False)
+        return lock.acquire(blocking=False)
     except Timeout:
         progress("waiting for another process that makes this", 0)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from vae_simpsons.data.cache import cache_folder
 from vae_simpsons.data.pack import Pack, open_pack
-from vae_simpsons.data.requirements import check_count
-from vae_simpsons.data.split import Split, draw_split, read_manifest
+from vae_simpsons.data.split import Split, check_count, draw_split, read_manifest
 from vae_simpsons.data.toons import cached_toons
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import TOONS, Data, Settings
@@ -57,13 +56,11 @@ def load_dataset(settings: Settings, processes: int, progress: Progress, manifes
     Raises:
         VAEError: no folder, no images, too many unreadable, too few for a batch; the cache cannot be written.
     """
-    source = source_of(settings.data, progress)
-    pack = open_pack(source, settings.data, progress)
-    if manifest:
-        split = read_manifest(manifest, pack.index)
-    else:
-        split = draw_split(pack.index, settings.data, settings.seed)
-    check_count(split, settings.data, processes)
+    data = settings.data
+    source = source_of(data, progress)
+    pack = open_pack(source, data, progress)
+    split = read_manifest(manifest, pack.index) if manifest else draw_split(pack.index, data, settings.seed)
+    check_count(split, data, processes)
     return Dataset(source, pack, split)
 
 

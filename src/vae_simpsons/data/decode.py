@@ -1,4 +1,7 @@
-"""One image file, whatever it is -> pixels at the size that is trained on."""
+"""One image file, whatever it is -> pixels at the size that is trained on.
+
+What its header says is checked before memory is taken for its pixels.
+"""
 
 import ctypes
 import hashlib
@@ -15,20 +18,27 @@ import numpy as np
 import simplejpeg
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vae_simpsons.data.folder import File
-from vae_simpsons.data.headers import check_jpeg_scans, check_size, is_jpeg, is_upright_jpeg
 from vae_simpsons.data.index import Facts
 from vae_simpsons.errors import one_line
 from vae_simpsons.settings import Data
 
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
+FLIPS = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}  # by orientation: dimensions of (C, S, S)
 TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
 BACKGROUND = (255, 255, 255)  # behind transparent parts
+START_OF_SCAN = b"\xff\xda"  # a JPEG's marker
 MAX_BYTES = 2**30  # of a file
+MAX_PIXELS = 2**26  # that are decoded, 67 million; a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough
+MAX_SIDE = 2**16  # pixels
+FREE_PIXELS = 2**24  # that an image may have however small its file is
+MAX_PIXELS_PER_BYTE = 2000  # beyond those; a PNG of one colour has 344, the emptiest JPEG 85
+MAX_SCANS = 100  # of a JPEG; encoders write about ten
 
 
 class Decoded(NamedTuple):
@@ -45,32 +55,14 @@ class Block(NamedTuple):
     pixels: Tensor  # uint8 (n, C, S, S), of the n images
 
 
-class Stored(NamedTuple):
-    """An image as it is stored in its file."""
-
-    pixels: Tensor  # uint8 (C, h, w); of a large JPEG a half, a quarter or an eighth of height and width
-    width: int
-    height: int
-    format: str
-    mode: str
-    orientation: int  # EXIF's, 1 to 8; 1 is upright
-
-
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     """Decodes `files` of `folder`; what a file contains never raises."""
     _silence_libraries()
-    outcomes: list[Facts | str] = []
-    pixels = torch.empty(len(files), data.channels, data.image_size, data.image_size, dtype=torch.uint8)
-    images = 0
-    for file in files:
-        outcome = _decoded_or_reason(folder / file.path, data)
-        if isinstance(outcome, str):
-            outcomes.append(outcome)
-        else:
-            outcomes.append(outcome.facts)
-            pixels[images] = outcome.pixels
-            images += 1
-    return Block(outcomes, pixels[:images])
+    decoded = [_decoded_or_reason(folder / file.path, data) for file in files]
+    images = [d.pixels for d in decoded if isinstance(d, Decoded)]
+    none = torch.empty(0, data.channels, data.image_size, data.image_size, dtype=torch.uint8)
+    outcomes = [d.facts if isinstance(d, Decoded) else d for d in decoded]
+    return Block(outcomes, torch.stack(images) if images else none)
 
 
 def decode_image(path: Path, data: Data) -> Decoded:
@@ -84,21 +76,23 @@ def decode_image(path: Path, data: Data) -> Decoded:
         raise ValueError("not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"{status.st_size:,} bytes, more than {MAX_BYTES:,}")
-    raw = np.fromfile(path, dtype=np.uint8)
-    stored = _decode_plain_jpeg(raw, data) or _decode_any(raw, data)
-    facts = Facts(hashlib.sha256(raw).hexdigest(), stored.width, stored.height, stored.format, stored.mode)
-    return Decoded(_prepare(stored, data), facts)
+    raw = path.read_bytes()
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        width, height = image.size
+        facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
+        pixels = _decode_pixels(image, raw, data)  # (C, h, w)
+        orientation = image.getexif().get(ORIENTATION, 1)
+    return Decoded(_prepare(pixels, width, height, orientation, data), facts)
 
 
 def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
-    """Returns a picture that Pillow has opened or made, uint8 (C, S, S), prepared as a file's is.
+    """Returns a picture that Pillow has opened or made as decode_image returns a file's, uint8 (C, S, S).
 
     Raises:
-        Exception: of many kinds: what Pillow says of a file that it opened and cannot read.
+        Exception: of many kinds: what Pillow says of a file that it has opened and cannot read.
     """
-    width, height, kind, mode = picture.width, picture.height, str(picture.format), picture.mode
-    orientation = picture.getexif().get(ORIENTATION, 1)
-    return _prepare(Stored(_opaque_pixels(picture, data.channels), width, height, kind, mode, orientation), data)
+    pixels, orientation = _opaque_pixels(picture, data.channels), picture.getexif().get(ORIENTATION, 1)
+    return _prepare(pixels, picture.width, picture.height, orientation, data)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -123,64 +117,40 @@ def crop_and_resize(image: Tensor, box: Sequence[int], size: int) -> Tensor:
     return interpolate(part[None], (size, size), mode="bicubic", antialias=True)[0]
 
 
-def turn_upright(pixels: Tensor, orientation: int) -> Tensor:
-    """Returns square `pixels` (C, S, S) as the camera saw them.
-
-    Source: Exif 2.3, tag 0x0112: which side of the scene the first row and the first column are.
-    """
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 2)
-    flips = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation, [])
-    return pixels.flip(flips) if flips else pixels
-
-
 def jpeg_reduction(width: int, height: int, data: Data) -> int:
     """Returns 1, 2, 4 or 8: a JPEG is decoded at 1/this of its size, but at least three times the size wanted."""
     spare = min(width, height) / (3 * (data.resize or data.image_size))
     return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
 
 
-def _decode_plain_jpeg(raw: np.ndarray, data: Data) -> Stored | None:
-    """Decodes a JPEG without peculiarities in half of Pillow's time; returns None for anything else."""
-    if not is_upright_jpeg(raw):
-        return None
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
-        mode = {"YCbCr": "RGB", "RGB": "RGB", "Gray": "L"}.get(colours)
-        factor = jpeg_reduction(width, height, data)
-        if mode is None:
-            return None
-        check_jpeg_scans(raw, width, height)
-        check_size(width // factor, height // factor, len(raw))
-        colours = "GRAY" if data.channels == 1 else "RGB"
-        pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-height // factor))  # (h, w, C)
-    except ValueError:  # damaged, or of a kind that libjpeg-turbo's own interface does not support
-        return None
-    return Stored(torch.from_numpy(pixels).permute(2, 0, 1), width, height, "JPEG", mode, 1)
+def _check_size(width: int, height: int, file_bytes: int) -> None:
+    """Refuses an image that would take too much memory, or far too much for the size of its file."""
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f"{width}x{height}, a side of more than {MAX_SIDE:,} pixels")
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}x{height}, more than {MAX_PIXELS:,} pixels")
+    if width * height > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * file_bytes):
+        raise ValueError(f"{width}x{height} from {file_bytes:,} bytes, a decompression bomb")
 
 
-def _decode_any(raw: np.ndarray, data: Data) -> Stored:
-    """Decodes the first frame of any image with Pillow, over BACKGROUND."""
-    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        width, height, kind, mode = image.width, image.height, str(image.format), image.mode
-        factor = jpeg_reduction(width, height, data)
-        if is_jpeg(raw):
-            check_jpeg_scans(raw, width, height)
-        image.draft(None, (width // factor, height // factor))  # affects JPEG only
-        check_size(image.width, image.height, len(raw))
-        tags = getattr(image, "tag_v2", {})  # a TIFF's
-        check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
-        image.load()
-        pixels = _opaque_pixels(image, data.channels)
-        orientation = image.getexif().get(ORIENTATION, 1)
-    return Stored(pixels, width, height, kind, mode, orientation)
-
-
-def _prepare(stored: Stored, data: Data) -> Tensor:
-    """Returns an image as it is trained on, uint8 (C, S, S)."""
-    factor = round(stored.height / stored.pixels.shape[1])
-    box = [edge // factor for edge in crop_box(stored.width, stored.height, data)]
-    return turn_upright(crop_and_resize(stored.pixels, box, data.image_size), stored.orientation)
+def _decode_pixels(image: Image.Image, raw: bytes, data: Data) -> Tensor:
+    """Returns the first frame as uint8 (C, h, w), over BACKGROUND; a large JPEG at 1/2, 1/4 or 1/8 of its size."""
+    factor = jpeg_reduction(*image.size, data)
+    width, height = image.width // factor, image.height // factor
+    if isinstance(image, JpegImageFile):
+        _check_jpeg_scans(image, raw)
+        _check_size(width, height, len(raw))
+        if image.mode in ("L", "RGB"):
+            with suppress(ValueError):  # damaged, or of a kind that only Pillow decodes, in twice the time
+                colours = "GRAY" if data.channels == 1 else "RGB"
+                pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-image.height // factor))  # (h, w, C)
+                return torch.from_numpy(pixels).permute(2, 0, 1)
+    image.draft(None, (width, height))  # affects JPEG only
+    _check_size(image.width, image.height, len(raw))
+    tags = getattr(image, "tag_v2", {})  # a TIFF's
+    _check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
+    image.load()
+    return _opaque_pixels(image, data.channels)
 
 
 def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
@@ -188,6 +158,36 @@ def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
     opaque = _without_transparency(image, "L" if channels == 1 else "RGB")
     pixels = np.array(opaque).reshape(opaque.height, opaque.width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Data) -> Tensor:
+    """Returns pixels (C, h, w) of an image of `width` x `height`, which they may be a fraction of, as (C, S, S)."""
+    factor = round(height / pixels.shape[1])
+    box = [edge // factor for edge in crop_box(width, height, data)]
+    pixels = crop_and_resize(pixels, box, data.image_size)
+    if orientation in (5, 6, 7, 8):  # Exif 2.3: rows and columns of the scene are exchanged
+        pixels = pixels.transpose(1, 2)
+    return pixels.flip(FLIPS.get(orientation, []))
+
+
+def _check_jpeg_scans(image: JpegImageFile, raw: bytes) -> None:
+    """Refuses a JPEG that takes far more time or memory than its pixels do because it comes in several scans.
+
+    Several scans are kept whole, six bytes a pixel, whatever the size to decode at, and each goes through all of them:
+    a kilobyte can ask for 25 GB, or for hours. Pillow has read up to the end of the first scan's header; if that has
+    all components, decoding ends with it.
+
+    Source: ITU-T T.81, B.2.3: FF DA, the header's length in two bytes, the number of components, two bytes for each.
+    """
+    components = len(image.getbands())
+    length = 6 + 2 * components
+    single_scan = START_OF_SCAN + bytes([0, length, components])
+    if not image.info.get("progressive") and raw.startswith(single_scan, image.fp.tell() - 2 - length):
+        return
+    _check_size(image.width, image.height, len(raw))
+    scans = raw.count(START_OF_SCAN)
+    if scans > MAX_SCANS:
+        raise ValueError(f"a JPEG in {scans:,} scans, more than {MAX_SCANS}")
 
 
 def _without_transparency(image: Image.Image, mode: str) -> Image.Image:

@@ -2,8 +2,8 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
-from posixpath import dirname
 from typing import NamedTuple
 
 from vae_simpsons.errors import VAEError
@@ -30,42 +30,31 @@ def find_files(folder: Path) -> list[File]:
     """
     if not folder.exists():
         raise VAEError(f"data.path: no such folder: {folder}. Give a folder of images, or an archive of them.")
-    files: list[File] = []
-
-    def add_unreadable(error: OSError) -> None:
-        files.append(File(_relative(folder, Path(error.filename)), -1, 0))
-
+    paths: list[str] = []
+    unlisted: list[OSError] = []
     visited: set[tuple[int, int]] = set()
-    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=add_unreadable):
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
         status = os.stat(parent)
         if (status.st_dev, status.st_ino) in visited:
             subfolders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        images = (n for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith("."))
-        files += [_file(folder, Path(parent, n)) for n in images]
-    if not files:
+        paths += [os.path.join(parent, n) for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith(".")]
+    paths += [error.filename for error in unlisted]
+    if not paths:
         raise VAEError(
             f"data.path: no images under {folder} ({len(visited)} {'folder' if len(visited) == 1 else 'folders'} "
             f"searched for {' '.join(EXTENSIONS)}). Give a folder of images."
         )
-    return sorted(files)
+    return sorted(file_of(Path(path), folder) for path in paths)
 
 
-def class_of(path: str) -> str:
-    """Returns the sub-folder that the file is in; '' at the top."""
-    return dirname(path)
-
-
-def _file(folder: Path, path: Path) -> File:
-    try:
+def file_of(path: Path, folder: Path) -> File:
+    """Returns what the system knows of the file at `path`, which is in `folder`."""
+    name = path.relative_to(folder).as_posix()
+    with suppress(OSError):  # from a link to nothing, or a circular one
         status = path.stat()
-    except OSError:  # a link to nothing or a circular one
-        return File(_relative(folder, path), -1, 0)
-    size = status.st_size if stat.S_ISREG(status.st_mode) else -1  # reading a pipe would wait forever
-    return File(_relative(folder, path), size, status.st_mtime_ns)
-
-
-def _relative(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).as_posix()
+        if stat.S_ISREG(status.st_mode):  # reading a pipe would wait forever
+            return File(name, status.st_size, status.st_mtime_ns)
+    return File(name, -1, 0)

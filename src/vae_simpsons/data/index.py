@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from posixpath import dirname
 from typing import NamedTuple
 
 import numpy as np
-
-from vae_simpsons.data.folder import class_of
 
 
 class Facts(NamedTuple):
@@ -38,8 +37,8 @@ class Index:
 
     @property
     def classes(self) -> list[str]:
-        """The class of each image: the sub-folder that it is in."""
-        return [class_of(path) for path in self.paths]
+        """The class of each image: the sub-folder that it is in; '' at the top."""
+        return [dirname(path) for path in self.paths]
 
     @property
     def class_names(self) -> list[str]:

@@ -34,7 +34,8 @@ def compute_fingerprints(pixels: Tensor) -> Fingerprints:
     """Returns the fingerprints of uint8 pixels (N, C, H, W)."""
     x = adaptive_avg_pool2d(pixels.to(torch.float32), DCT_FROM)  # (N, C, 32, 32)
     grey = torch.einsum("nchw,c->nhw", x, x.new_tensor(LUMA)) if x.shape[1] == 3 else x[:, 0]
-    dct = _dct(DCT_FROM, DCT_TO)
+    frequency, sample = torch.arange(DCT_TO)[:, None], torch.arange(DCT_FROM)[None]
+    dct = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * DCT_FROM))  # DCT-II, its first rows, (8, 32)
     low = dct @ grey @ dct.T  # (N, 8, 8): the lowest frequencies
     low = low.flatten(1)[:, 1:].numpy()  # without the mean
     larger = low > np.median(low, axis=1, keepdims=True)
@@ -65,35 +66,11 @@ def group_near_duplicates(prints: Fingerprints, show: Callable[[int], None] | No
             a, b = first[part : part + BLOCK // 256], second[part : part + BLOCK // 256]
             differ = parent[a] != parent[b]
             a, b = a[differ], b[differ]
-            alike = _rmse(thumbs[a], thumbs[b]) <= MAX_RMSE
-            _join(parent, a[alike], b[alike])
+            rmse = np.sqrt(np.mean((thumbs[a].astype(np.float32) - thumbs[b]) ** 2, axis=1))
+            for i, j in zip(a[rmse <= MAX_RMSE], b[rmse <= MAX_RMSE], strict=True):
+                low, high = sorted((parent[i], parent[j]))
+                if low != high:
+                    parent[parent == high] = low
         if show:
             show(stop)
     return parent
-
-
-def _join(parent: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
-    """Joins the groups of each pair, in place; afterwards every image points at the first of its group."""
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        a, b = root(a), root(b)
-        parent[max(a, b)] = min(a, b)
-    while len(first) and (parent[parent] != parent).any():
-        parent[:] = parent[parent]
-
-
-def _rmse(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    difference = a.astype(np.float32) - b
-    return np.sqrt(np.mean(difference * difference, axis=1))
-
-
-def _dct(length: int, rows: int) -> Tensor:
-    """Returns the first `rows` rows of the DCT-II of `length` samples, (rows, length)."""
-    frequency, sample = torch.arange(rows)[:, None], torch.arange(length)[None]
-    return torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * length))

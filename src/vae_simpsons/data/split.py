@@ -1,7 +1,6 @@
 """Which images train and which validate, and the manifest in the run folder that says so."""
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,6 @@ TRAIN, VAL, DUPLICATE = "train", "val", "duplicate"
 COLUMNS = ("path", "class", "side")
 MANIFEST = "split.csv"  # the name of a run's manifest, beside its checkpoints
 SPLIT_STREAM = 0x5B117  # separates the split's draw from the others that a run's seed decides
-ALL = None  # stands for all classes together among the classes of a count
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,7 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
         VAEError: a side would be empty.
     """
     if data.split == "grouped":
-        train = _draw_grouped(index, data.train_fraction, seed)
-        val = np.setdiff1d(_first_copies(index), train)
+        train, val = _draw_grouped(index, data.train_fraction, seed)
     else:
         count = len(index.paths)
         order = permutation(count, SPLIT_STREAM, seed) if data.split == "shuffled" else np.arange(count)
@@ -52,6 +49,23 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
             f"leaves none for {side}. Give more images, or a fraction such as 0.75."
         )
     return Split(train, val)
+
+
+def check_count(split: Split, data: Data, processes: int) -> None:
+    """Refuses too few images: each process needs a training batch and a validation image."""
+    train, val = len(split.train), len(split.val)
+    if train < data.batch_size * processes:
+        each = f" in each of {processes} processes" if processes > 1 else ""
+        raise VAEError(
+            f"data.batch_size: {data.batch_size}{each} is more than the {train} training images "
+            f"({train + val} found, train_fraction {data.train_fraction:g}). "
+            f"Give more images or --data.batch_size {max(2, train // processes)}."
+        )
+    if val < processes:
+        raise VAEError(
+            f"trainer.devices: {processes} processes, but {val} images to validate. "
+            "Give more images, a smaller data.train_fraction, or fewer devices."
+        )
 
 
 def write_manifest(path: Path, index: Index, split: Split) -> None:
@@ -79,53 +93,42 @@ def read_manifest(manifest: Path, index: Index) -> Split:
         raise VAEError(f"manifest: cannot read the run's split, {manifest}: {one_line(e)}. Put it back.") from None
     if not rows or tuple(rows[0]) != COLUMNS:
         raise VAEError(f"manifest: {manifest} is no split: its first line is not {','.join(COLUMNS)}. Put it back.")
-    known = {p: i for i, p in enumerate(index.paths)}
-    gone = [p for p, side in sides.items() if side != DUPLICATE and p not in known]
+    known = set(index.paths)
+    gone = [path for path, side in sides.items() if side != DUPLICATE and path not in known]
     if gone:
         raise VAEError(
             f"data.path: {len(gone)} of the {len(sides)} images of {manifest} are gone, the first {gone[0]!r}. "
             "Put them back, or point data.path at where they are."
         )
-    train, val = ([known[p] for p, s in sides.items() if s == side] for side in (TRAIN, VAL))
-    return Split(_ascending(train), _ascending(val))
+    side_of = np.array([sides.get(path) for path in index.paths], dtype=object)
+    return Split(np.flatnonzero(side_of == TRAIN), np.flatnonzero(side_of == VAL))
 
 
-def _first_copies(index: Index) -> np.ndarray:
-    """Returns the images that are not byte for byte copies of an earlier one, ascending."""
-    return _ascending([copies[0] for copies in index.copies()])
-
-
-def _draw_grouped(index: Index, train_fraction: float, seed: int) -> np.ndarray:
-    """Returns the images that train, ascending.
+def _draw_grouped(index: Index, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the images that train and that validate, ascending.
 
     Groups of near-duplicates, the largest first and otherwise in random order, go to the side where they leave the
     least chi-square: the sum of (count - quota)^2 / quota over the classes and over all classes together.
     """
-    originals = set(_first_copies(index).tolist())
+    labels, classes = index.labels, len(index.class_names)
+
+    def count(images: list[int]) -> np.ndarray:
+        """Returns how many `images` there are of each class, and of all together, (classes + 1,)."""
+        return np.append(np.bincount(labels[images], minlength=classes), len(images))
+
+    originals = {copies[0] for copies in index.copies()}  # no byte for byte copies of an earlier one
     groups = [[i for i in group if i in originals] for group in index.near_duplicates()]
     order = permutation(len(groups), SPLIT_STREAM, seed)
     groups = sorted((groups[i] for i in order), key=len, reverse=True)
-    classes = index.classes
-    sizes = Counter(classes[i] for group in groups for i in group)
-    sizes[ALL] = sizes.total()
-    shares = (train_fraction, 1 - train_fraction)
-    counted: tuple[Counter, Counter] = (Counter(), Counter())  # images on each side so far, by class
+    shares = np.array([[train_fraction], [1 - train_fraction]])
+    quotas = np.maximum(count(list(originals)) * shares, 1e-9)  # (sides, classes + 1)
+    counted = np.zeros_like(quotas)
     train: list[int] = []
-
-    def growth(side: int, counts: Counter) -> float:
-        """Returns by how much chi-square grows if `counts` images of each class are added to `side`."""
-        quotas = {c: max(sizes[c] * shares[side], 1e-9) for c in counts}
-        return sum((2 * (counted[side][c] - quotas[c]) + n) * n / quotas[c] for c, n in counts.items())
-
     for group in groups:
-        counts = Counter(classes[i] for i in group)
-        counts[ALL] = len(group)
-        side = 0 if growth(0, counts) <= growth(1, counts) else 1
-        counted[side].update(counts)
+        counts = count(group)
+        growth = ((2 * (counted - quotas) + counts) * counts / quotas).sum(axis=1)  # of chi-square, on each side
+        side = growth.argmin()
+        counted[side] += counts
         if side == 0:
             train += group
-    return _ascending(train)
-
-
-def _ascending(indices: list[int]) -> np.ndarray:
-    return np.sort(np.array(indices, dtype=np.int64))
+    return np.sort(train), np.setdiff1d(list(originals), train)

@@ -51,6 +51,19 @@ def check_processes(resume: Checkpoint, processes: int) -> None:
         )
 
 
+def check_epoch_steps(resume: Checkpoint, steps: int) -> None:
+    """Refuses a position behind the end of its epoch, which has `steps`.
+
+    Raises:
+        VAEError: with both numbers.
+    """
+    if resume.position and resume.position.epoch_steps > steps:
+        raise VAEError(
+            f"path: {resume.path} is damaged: it is at step {resume.position.epoch_steps:,} of an epoch of {steps:,}. "
+            "Copy it again, or use another checkpoint of the run."
+        )
+
+
 def check_resumable(resume: Checkpoint, stage: Stage) -> None:
     """Refuses a checkpoint that lacks something of what training resumes from, or has it in another form.
 
@@ -62,10 +75,10 @@ def check_resumable(resume: Checkpoint, stage: Stage) -> None:
     if position.stage != stage.name:
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)
-    one = torch.zeros(())
-    wanted = {EPOCH_SUMS: torch.zeros(position.processes, len(stage.step_figures) + 1)}
+    one = torch.empty((), device="meta")
+    wanted = {NETWORK + name: tensor for name, tensor in stage.network.state_dict().items()}
+    wanted[EPOCH_SUMS] = torch.empty(position.processes, len(stage.step_figures) + 1, device="meta")
     for name, weight in stage.network.named_parameters():
         if any(f"{name}.{key}" in state for key in STATE):
             wanted |= {f"{OPTIMIZER}{name}.{key}": one if key == "step" else weight for key in STATE}
-    saved = {name: tensor for name, tensor in resume.tensors.items() if not name.startswith(NETWORK)}
-    check_tensors(saved, wanted, resume.path)
+    check_tensors(resume.tensors, wanted, resume.path)

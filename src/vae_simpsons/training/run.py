@@ -23,7 +23,7 @@ from vae_simpsons.training.lightning import cluster_plugins, quiet_lightning, se
 from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
-from vae_simpsons.training.resuming import check_processes, check_resumable
+from vae_simpsons.training.resuming import check_epoch_steps, check_processes, check_resumable
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import Stage, build_stages
@@ -47,6 +47,10 @@ def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume:
     check_device(settings)
     pl.seed_everything(settings.seed, verbose=False)
     run = Run(settings, folder, command, resume)
+    if resume:
+        with torch.device("meta"):  # takes no memory before the checkpoint is known to fit
+            for stage in build_stages(settings):
+                check_resumable(resume, stage)
     try:
         for stage in build_stages(settings):
             train_stage(run, stage)
@@ -59,10 +63,11 @@ def train_stage(run: Run, stage: Stage) -> None:
     trainer = build_trainer(run)
     device, processes = trainer.strategy.root_device, trainer.world_size
     if run.resume:
-        check_resumable(run.resume, stage)
         check_processes(run.resume, processes)
     engine = choose_engine(run.settings, device, processes)
     dataset = load_images(run, trainer)
+    if run.resume:
+        check_epoch_steps(run.resume, len(dataset.train) // (run.settings.data.batch_size * processes))
     set_precision(run.settings, engine)
     if device.type == "cpu":
         use_fast_convolutions(stage.network)

@@ -1,7 +1,50 @@
 """Toons, the data set that this program draws: cartoon portraits, each from a few known factors."""
 
-from vae_simpsons.data.toons.drawing import draw_toon
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from vae_simpsons.data.cache import make_cached
+from vae_simpsons.data.toons.face import draw_toon
 from vae_simpsons.data.toons.factors import Toon, make_toon
-from vae_simpsons.data.toons.files import cached_toons, write_toons
+from vae_simpsons.files import write_csv
+from vae_simpsons.progress import Progress
 
 __all__ = ["Toon", "cached_toons", "draw_toon", "make_toon", "write_toons"]
+TOONS_VERSION = 2  # raise it when the drawing changes
+
+
+def write_toons(folder: Path, count: int, seed: int, size: int, show: Callable[[int], None] | None = None) -> None:
+    """Draws toons 0 to count - 1 of `seed` into `folder`, which is made: toon_00000.png ... and factors.csv.
+
+    Args:
+        folder: must be empty if it exists.
+        size: height and width, pixels.
+        show: called with the number drawn.
+
+    Raises:
+        OSError: the folder is not empty or cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+    toons = {f"toon_{index:05d}.png": make_toon(seed, index) for index in range(count)}
+    rows = ((name, *astuple(toon)) for name, toon in toons.items())
+    write_csv(folder / "factors.csv", ["file", *(f.name for f in fields(Toon))], rows)
+    for number, (name, toon) in enumerate(toons.items(), start=1):
+        draw_toon(toon, size).save(folder / name, compress_level=1)
+        if show:
+            show(number)
+
+
+def cached_toons(count: int, seed: int, size: int, cache: Path, progress: Progress) -> Path:
+    """Returns the folder in `cache` that holds these toons; draws them if it does not exist."""
+
+    def fill(temporary: Path) -> None:
+        write_toons(temporary, count, seed, size, progress("drawing toons", count))
+
+    folder = cache / f"toons-v{TOONS_VERSION}-n{count}-seed{seed}-{size}px"
+    make_cached(cache, folder, folder.is_dir, fill, progress)
+    return folder

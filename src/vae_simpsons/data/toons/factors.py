@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-Colour = tuple[int, int, int]
-Draw = Callable[[random.Random], Any]  # draws the value of a factor
+from vae_simpsons.data.toons.colours import Colour
 
 
 class Skin(NamedTuple):
@@ -32,32 +31,18 @@ SKINS = {
     "sky": Skin((152, 206, 246), (116, 168, 232), (34, 72, 152)),
 }
 HAIR_COLOURS = {
-    "ink": (50, 46, 66),
-    "chestnut": (112, 66, 44),
-    "copper": (214, 98, 44),
-    "straw": (248, 206, 96),
-    "silver": (214, 218, 230),
-    "teal": (24, 142, 150),
-    "plum": (126, 52, 122),
-    "rose": (242, 112, 154),
-}
+    "ink": (50, 46, 66), "chestnut": (112, 66, 44), "copper": (214, 98, 44), "straw": (248, 206, 96),
+    "silver": (214, 218, 230), "teal": (24, 142, 150), "plum": (126, 52, 122), "rose": (242, 112, 154),
+}  # fmt: skip
 IRISES = {"brown": (122, 72, 38), "blue": (44, 118, 214), "green": (46, 152, 88), "amber": (222, 146, 30)}
 CLOTHES = {
-    "navy": (52, 70, 128),
-    "tomato": (218, 78, 66),
-    "forest": (52, 126, 92),
-    "mustard": (236, 176, 52),
-    "cream": (250, 240, 220),
-    "violet": (132, 96, 196),
-}
+    "navy": (52, 70, 128), "tomato": (218, 78, 66), "forest": (52, 126, 92),
+    "mustard": (236, 176, 52), "cream": (250, 240, 220), "violet": (132, 96, 196),
+}  # fmt: skip
 BACKGROUNDS = {
-    "butter": (255, 228, 160),
-    "lagoon": (132, 208, 214),
-    "salmon": (255, 182, 164),
-    "pistachio": (198, 226, 152),
-    "dusk": (98, 104, 170),
-    "cloud": (226, 232, 244),
-}
+    "butter": (255, 228, 160), "lagoon": (132, 208, 214), "salmon": (255, 182, 164),
+    "pistachio": (198, 226, 152), "dusk": (98, 104, 170), "cloud": (226, 232, 244),
+}  # fmt: skip
 BACKDROPS = {"plain": 4, "disc": 4, "hill": 2}  # relative frequencies
 NOSES = ("button", "hook", "wide", "ball")
 GLASSES = {"none": 14, "round": 3, "square": 3, "sun": 1}
@@ -66,25 +51,22 @@ COLLARS = ("crew", "vee", "shirt", "roll", "jacket")
 HAIRSTYLES = ("bald", "crop", "long", "bob", "curls", "spikes", "bun", "quiff", "pigtails", "beanie")
 
 
-def _factor(draw: Draw) -> Any:
+def _factor(draw: Callable[[float], Any]) -> Any:
+    """A field whose value `draw` makes of a random number in [0, 1)."""
     return field(metadata={"draw": draw})
 
 
 def _between(low: float, high: float, at_least: float = -math.inf) -> Any:
-    return _factor(lambda rng: max(at_least, round(low + (high - low) * rng.random(), 4)))
+    return _factor(lambda r: max(at_least, round(low + (high - low) * r, 4)))
 
 
 def _one_of(names: Iterable[str]) -> Any:
     choices = list(names)
-    return _factor(lambda rng: choices[int(rng.random() * len(choices))])
+    return _factor(lambda r: choices[int(r * len(choices))])
 
 
 def _weighted(weights: dict[str, int]) -> Any:
     return _one_of(name for name, weight in weights.items() for _ in range(weight))
-
-
-def _chance(share: float) -> Any:
-    return _factor(lambda rng: rng.random() < share)
 
 
 @dataclass(frozen=True)
@@ -107,7 +89,7 @@ class Toon:
     brow_thickness: float = _between(0.016, 0.034)
     mouth_curve: float = _between(-0.7, 1)  # a frown to a smile
     mouth_open: float = _between(-0.6, 1, at_least=0.0)
-    teeth: bool = _chance(0.6)  # shown where the mouth is open
+    teeth: bool = _factor(lambda r: r < 0.6)  # shown where the mouth is open
     nose: str = _one_of(NOSES)
     ear_size: float = _between(0.045, 0.07)  # half the width
     glasses: str = _weighted(GLASSES)
@@ -124,4 +106,4 @@ class Toon:
 def make_toon(seed: int, index: int) -> Toon:
     """Returns the factors of portrait `index` of `seed`."""
     rng = random.Random(f"toons {seed} {index}")
-    return Toon(**{factor.name: factor.metadata["draw"](rng) for factor in fields(Toon)})
+    return Toon(**{factor.name: factor.metadata["draw"](rng.random()) for factor in fields(Toon)})

@@ -5,43 +5,18 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from vae_simpsons.data.toons.face import FACE, on_face
-from vae_simpsons.data.toons.factors import CLOTHES, HAIR_COLOURS, SKINS, Colour, Toon
-from vae_simpsons.data.toons.pen import (
-    WHITE,
-    Pen,
-    Point,
-    curve,
-    edge_of,
-    lit,
-    lowered,
-    mirrored,
-    mix,
-    ring,
-    shaded,
-    soft,
-)
+from vae_simpsons.data.toons.colours import WHITE, Colour, edge_of, lit, mix, shaded
+from vae_simpsons.data.toons.factors import CLOTHES, HAIR_COLOURS, SKINS, Toon
+from vae_simpsons.data.toons.pen import FACE, Pen, Point, curve, lowered, mirrored, on_face, ring, soft
 
 
 class Style(NamedTuple):
-    """How hair is drawn.
+    """How hair is drawn."""
 
-    Args:
-        front: draws what is in front of the head.
-        back: draws what is behind it; None for nothing.
-        line: where hair begins on the forehead, the right half from the ear upwards, as on_face takes it; () for none.
-        ears: whether they are visible.
-    """
-
-    front: Callable[[Pen, Toon], None]
-    back: Callable[[Pen, Toon], None] | None = None
-    line: tuple[Point, ...] = ()
-    ears: bool = True
-
-
-def hair_colour(toon: Toon) -> Colour:
-    """The colour of the hair."""
-    return HAIR_COLOURS[toon.hair_colour]
+    front: Callable[[Pen, Toon], None]  # draws what is in front of the head
+    back: Callable[[Pen, Toon], None] | None = None  # what is behind it
+    line: tuple[Point, ...] = ()  # where hair begins on the forehead, its right half from the ear up, as of on_face
+    ears: bool = True  # whether they are visible
 
 
 def hairline(toon: Toon) -> list[Point]:
@@ -51,7 +26,6 @@ def hairline(toon: Toon) -> list[Point]:
 
 
 def draw_hair_shadow(pen: Pen, toon: Toon) -> None:
-    """The shadow of the hair on the forehead."""
     if HAIR[toon.hair].line:
         line = hairline(toon)
         pen.shape([*line, *reversed(lowered(line, 0.028, power=6))], shaded(SKINS[toon.skin].fill))
@@ -59,57 +33,53 @@ def draw_hair_shadow(pen: Pen, toon: Toon) -> None:
 
 def draw_scalp(pen: Pen, toon: Toon, volume: float, sides: float = 0.012) -> None:
     """Hair over the top of the head down to the hairline; `volume` is how far it stands off the top."""
-    colour, line = hair_colour(toon), hairline(toon)
+    colour = HAIR_COLOURS[toon.hair_colour]
     low = math.degrees(math.asin(min(1.0, max(-1.0, HAIR[toon.hair].line[0][1]))))
     dome = ring(FACE, toon.face_width + sides, toon.face_height + volume, 180 - low, 360 + low, 40)
-    pen.shape([*dome, *line], colour, edge_of(colour))
+    pen.shape([*dome, *hairline(toon)], colour, edge_of(colour))
     draw_shine(pen, toon, volume)
 
 
 def draw_shine(pen: Pen, toon: Toon, volume: float) -> None:
     """The light on the upper left of the hair."""
     rx, ry = toon.face_width * 0.78, toon.face_height * 0.9 + volume * 0.5
-    pen.line(ring(FACE, rx, ry, 222, 250, 10), 0.024, lit(hair_colour(toon)))
-    pen.line(ring(FACE, rx, ry, 258, 261, 2), 0.024, lit(hair_colour(toon)))
+    for start, end, points in ((222, 250, 10), (258, 261, 2)):
+        pen.line(ring(FACE, rx, ry, start, end, points), 0.024, lit(HAIR_COLOURS[toon.hair_colour]))
 
 
 def draw_bald(pen: Pen, toon: Toon) -> None:
-    """The light on a bald head."""
-    colour = mix(SKINS[toon.skin].fill, WHITE, 0.55)
-    pen.line(ring(FACE, toon.face_width * 0.72, toon.face_height * 0.84, 225, 254, 10), 0.026, colour)
+    shine = ring(FACE, toon.face_width * 0.72, toon.face_height * 0.84, 225, 254, 10)
+    pen.line(shine, 0.026, mix(SKINS[toon.skin].fill, WHITE, 0.55))
 
 
 def draw_hanging(pen: Pen, toon: Toon, half: Sequence[Point]) -> None:
     """Hair that hangs down behind the head; `half` is its left half from the top, as on_face takes it."""
-    colour = shaded(hair_colour(toon))
+    colour = shaded(HAIR_COLOURS[toon.hair_colour])
     pen.shape(soft(mirrored(on_face(toon, *half))), colour, edge_of(colour))
 
 
 def draw_curls_back(pen: Pen, toon: Toon) -> None:
-    """Curls all around the head."""
     around = ring((0.5, 0.47), toon.face_width + 0.012, toon.face_height - 0.02, 150, 390, 10)
-    draw_puffs(pen, around, 0.1, shaded(hair_colour(toon)))
+    draw_puffs(pen, around, 0.1, shaded(HAIR_COLOURS[toon.hair_colour]))
 
 
 def draw_curls_front(pen: Pen, toon: Toon) -> None:
-    """Curls along the forehead."""
-    around = ring((0.5, 0.47), toon.face_width - 0.01, toon.face_height - 0.085, 198, 342, 6)
-    draw_puffs(pen, around, 0.085, hair_colour(toon))
-    for x, y in ring((0.48, 0.44), toon.face_width, toon.face_height - 0.085, 225, 275, 2):
-        pen.line(ring((x, y), 0.035, 0.035, 190, 280, 6), 0.02, lit(hair_colour(toon)))
+    colour = HAIR_COLOURS[toon.hair_colour]
+    draw_puffs(pen, ring((0.5, 0.47), toon.face_width - 0.01, toon.face_height - 0.085, 198, 342, 6), 0.085, colour)
+    for centre in ring((0.48, 0.44), toon.face_width, toon.face_height - 0.085, 225, 275, 2):
+        pen.line(ring(centre, 0.035, 0.035, 190, 280, 6), 0.02, lit(colour))
 
 
-def draw_puffs(pen: Pen, centres: Sequence[Point], r: float, colour: Colour) -> None:
+def draw_puffs(pen: Pen, centres: Sequence[Point], radius: float, colour: Colour) -> None:
     """Balls that have grown together."""
-    for centre in centres:
-        pen.ellipse(centre, r + Pen.EDGE, r + Pen.EDGE, edge_of(colour))
-    for centre in centres:
-        pen.ellipse(centre, r, r, colour)
+    for r, fill in ((radius + Pen.EDGE, edge_of(colour)), (radius, colour)):
+        for centre in centres:
+            pen.ellipse(centre, r, r, fill)
 
 
 def draw_spikes(pen: Pen, toon: Toon) -> None:
     """Spikes that stand up, and a jagged fringe."""
-    colour = hair_colour(toon)
+    colour = HAIR_COLOURS[toon.hair_colour]
     up = [(-1.02, -0.2), (-1.24, -0.72), (-0.86, -0.78), (-0.94, -1.22), (-0.5, -1.02), (-0.36, -1.38), (0.02, -1.08),
           (0.34, -1.38), (0.5, -1.02), (0.94, -1.22), (0.86, -0.78), (1.24, -0.72), (1.02, -0.2)]  # fmt: skip
     down = [(0.86, -0.5), (0.62, -0.74), (0.4, -0.5), (0.16, -0.74), (-0.08, -0.52), (-0.32, -0.74), (-0.58, -0.5),
@@ -120,8 +90,7 @@ def draw_spikes(pen: Pen, toon: Toon) -> None:
 
 
 def draw_bun_back(pen: Pen, toon: Toon) -> None:
-    """A bun on the top."""
-    colour, y = hair_colour(toon), FACE[1] - toon.face_height - 0.045
+    colour, y = HAIR_COLOURS[toon.hair_colour], FACE[1] - toon.face_height - 0.045
     pen.ellipse((0.5, y), 0.125, 0.1, shaded(colour), edge_of(colour))
     pen.line(curve((0.44, y - 0.03), (0.56, y - 0.03), -0.03), 0.02, colour)
 
@@ -129,20 +98,19 @@ def draw_bun_back(pen: Pen, toon: Toon) -> None:
 def draw_quiff(pen: Pen, toon: Toon) -> None:
     """A wave over short sides."""
     draw_scalp(pen, toon, 0.01)
-    colour = hair_colour(toon)
+    colour = HAIR_COLOURS[toon.hair_colour]
     wave = [(-0.92, -0.5), (-1.06, -0.86), (-0.8, -1.14), (-0.1, -1.22), (0.4, -1.39), (1.2, -1.34), (1.28, -0.92),
             (0.92, -0.7), (0.5, -0.84), (-0.3, -0.66)]  # fmt: skip
     pen.shape(soft(on_face(toon, *wave)), colour, edge_of(colour))
-    shine = [(-0.76, -0.78), (-0.6, -1.0), (0.2, -0.98), (0.5, -1.18), (0.88, -1.17)]
-    pen.line(soft(on_face(toon, *shine), closed=False), 0.024, lit(colour))
+    shine = on_face(toon, (-0.76, -0.78), (-0.6, -1.0), (0.2, -0.98), (0.5, -1.18), (0.88, -1.17))
+    pen.line(soft(shine, closed=False), 0.024, lit(colour))
 
 
 def draw_pigtails_back(pen: Pen, toon: Toon) -> None:
-    """A tail on each side."""
-    colour = shaded(hair_colour(toon))
+    colour = shaded(HAIR_COLOURS[toon.hair_colour])
+    tail = [(0.02, 0.42), (0.1, 0.4), (0.128, 0.56), (0.115, 0.76), (0.09, 0.86), (0.03, 0.74), (0.01, 0.58)]
     for side in (-1, 1):
         x = FACE[0] + side * toon.face_width
-        tail = [(0.02, 0.42), (0.1, 0.4), (0.128, 0.56), (0.115, 0.76), (0.09, 0.86), (0.03, 0.74), (0.01, 0.58)]
         pen.shape(soft([(x + side * out, y) for out, y in tail]), colour, edge_of(colour))
 
 
@@ -156,13 +124,12 @@ def draw_pigtails_front(pen: Pen, toon: Toon) -> None:
 
 def draw_beanie(pen: Pen, toon: Toon) -> None:
     """A knitted hat of the clothes' colour, hair below it."""
-    colour = CLOTHES[toon.clothes]
+    colour, edge = CLOTHES[toon.clothes], edge_of(CLOTHES[toon.clothes])
     draw_scalp(pen, toon, 0.0, 0.025)
-    pen.ellipse((0.5, FACE[1] - toon.face_height - 0.065), 0.075, 0.07, mix(colour, WHITE, 0.45), edge_of(colour))
-    dome = ring((0.5, FACE[1] - 0.1), toon.face_width + 0.02, toon.face_height - 0.045, 212, 328)
-    pen.shape(dome, colour, edge_of(colour))
-    brim = [(-0.3, -1.0), (-0.85, -0.92), (-1.1, -0.8), (-1.14, -0.46), (-0.98, -0.48), (-0.4, -0.7)]
-    pen.shape(soft(mirrored(on_face(toon, *brim))), mix(colour, WHITE, 0.25), edge_of(colour))
+    pen.ellipse((0.5, FACE[1] - toon.face_height - 0.065), 0.075, 0.07, mix(colour, WHITE, 0.45), edge)
+    pen.shape(ring((0.5, FACE[1] - 0.1), toon.face_width + 0.02, toon.face_height - 0.045, 212, 328), colour, edge)
+    brim = on_face(toon, (-0.3, -1.0), (-0.85, -0.92), (-1.1, -0.8), (-1.14, -0.46), (-0.98, -0.48), (-0.4, -0.7))
+    pen.shape(soft(mirrored(brim)), mix(colour, WHITE, 0.25), edge)
 
 
 CROP = ((1.0, -0.12), (0.88, -0.25), (0.88, -0.6), (0.55, -0.74), (0.2, -0.6))

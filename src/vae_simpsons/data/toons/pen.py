@@ -1,27 +1,21 @@
-"""A pen that draws polygons and lines in the unit frame, and the colours and curves that it is given."""
+"""A pen that draws polygons and lines in the unit frame, and the curves and places that it is given."""
 
 import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from vae_simpsons.data.toons.factors import Colour
+from vae_simpsons.data.toons.colours import Colour
+from vae_simpsons.data.toons.factors import Toon
 
 SUPERSAMPLING = 4  # drawn this many times larger, then averaged: Pillow's shapes have hard edges
-WHITE, INK = (255, 255, 255), (46, 34, 60)
-CENTRE_X = 0.5  # of the face
 
 Point = tuple[float, float]  # in the unit frame: (0, 0) is the upper left corner of the picture, (1, 1) the lower right
+FACE: Point = (0.5, 0.525)  # its middle
 
 
 class Pen:
-    """Draws shapes given in the unit frame; those of the head turn and move with it.
-
-    Args:
-        size: of the finished picture, pixels.
-        tilt: of the head, degrees clockwise, about its neck.
-        shift: of the head.
-    """
+    """Draws shapes on a picture of `size` pixels; those of the head are turned about its neck and shifted with it."""
 
     NECK: Point = (0.5, 0.85)
     EDGE = 0.012  # width of an outline
@@ -43,11 +37,9 @@ class Pen:
         if edge:
             self._stroke([*placed, placed[0]], self.EDGE, edge)
 
-    def ellipse(
-        self, centre: Point, rx: float, ry: float, fill: Colour, edge: Colour | None = None, head: bool = True
-    ) -> None:
-        """A filled ellipse, outlined in `edge`."""
-        self.shape(ring(centre, rx, ry), fill, edge, head)
+    def ellipse(self, centre: Point, rx: float, ry: float, fill: Colour, edge: Colour | None = None) -> None:
+        """A filled ellipse of the head, outlined in `edge`."""
+        self.shape(ring(centre, rx, ry), fill, edge)
 
     def line(self, points: Sequence[Point], width: float, fill: Colour, head: bool = True) -> None:
         """A line with round ends."""
@@ -69,28 +61,6 @@ class Pen:
     def _placed(self, points: Sequence[Point], head: bool) -> list[Point]:
         (xx, xy, right), (yx, yy, down) = self.head if head else self.still
         return [(xx * x + xy * y + right, yx * x + yy * y + down) for x, y in points]
-
-
-def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """`colour` with that share of `other` in it."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
-    return red, green, blue
-
-
-def edge_of(colour: Colour) -> Colour:
-    """The colour that outlines a shape of `colour`."""
-    return mix(colour, INK, 0.62)
-
-
-def shaded(colour: Colour) -> Colour:
-    """`colour` out of the light, and a little warmer."""
-    red, green, blue = colour
-    return round(red * 0.87), round(green * 0.79), round(blue * 0.83)
-
-
-def lit(colour: Colour) -> Colour:
-    """`colour` where it shines."""
-    return mix(colour, WHITE, 0.4)
 
 
 def ring(centre: Point, rx: float, ry: float, start: float = 0, end: float = 360, points: int = 32) -> list[Point]:
@@ -121,10 +91,15 @@ def toward(a: Point, b: Point, share: float) -> Point:
 
 def mirrored(points: Sequence[Point]) -> list[Point]:
     """`points`, then their reflections in the middle of the face, backwards."""
-    return [*points, *((2 * CENTRE_X - x, y) for x, y in reversed(points))]
+    return [*points, *((2 * FACE[0] - x, y) for x, y in reversed(points))]
 
 
 def lowered(line: Sequence[Point], by: float, power: float = 2) -> list[Point]:
     """`line` sunk by as much in the middle, and not at all at its ends; a higher power makes the sides steeper."""
     last = len(line) - 1
     return [(x, y + by * (1 - abs(2 * i / last - 1) ** power)) for i, (x, y) in enumerate(line)]
+
+
+def on_face(toon: Toon, *places: Point) -> list[Point]:
+    """Where `places` are, given in half widths and half heights of the face from its middle."""
+    return [(FACE[0] + u * toon.face_width, FACE[1] + v * toon.face_height) for u, v in places]
