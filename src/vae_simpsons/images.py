@@ -32,8 +32,7 @@ def denormalise(x: Tensor) -> Tensor:
 
 def make_grid(pixels: Tensor, nrow: int) -> Tensor:
     """Returns uint8 images (N, C, H, W) as one picture (C, h, w), `nrow` in a row, with white between them."""
-    rows = list(pixels.split(nrow))
-    return torch.cat(list(_strips(rows, len(rows[0]))), dim=1)
+    return torch.cat(list(_strips(iter(pixels), min(nrow, len(pixels)))), dim=1)
 
 
 def interleave_rows(top: Tensor, bottom: Tensor, nrow: int) -> Tensor:

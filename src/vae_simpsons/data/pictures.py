@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_simpsons.data.archive import is_archive
 from vae_simpsons.data.decode import FORMATS, decode_block
 from vae_simpsons.data.folder import EXTENSIONS, File
-from vae_simpsons.data.members import is_archive
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.errors import VAEError, renamed
 from vae_simpsons.progress import Progress
