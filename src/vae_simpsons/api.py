@@ -1,28 +1,46 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vae_simpsons.checkpoint import Checkpoint, load_network, read_checkpoint
-from vae_simpsons.configfile import from_flat
-from vae_simpsons.data.dataset import source_of
+from vae_simpsons.data.dataset import Dataset, source_of
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import open_pack
+from vae_simpsons.data.pictures import Pictures, open_pictures, pictures_of
 from vae_simpsons.devices import pick_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.export import export_model
-from vae_simpsons.inference import encode, latents, sample
+from vae_simpsons.inference import encode, latents, rundata, sample
+from vae_simpsons.inference import traverse as traversal
+from vae_simpsons.inference.arithmetic import attribute_vector
+from vae_simpsons.inference.grids import Grid, pictures_in
+from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
+from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.progress import Progress, no_progress
-from vae_simpsons.settings import to_flat
 
 
 class VAE:
-    """A trained model: the one way to open a checkpoint, for Python and for the command line."""
+    """A trained model: the one way to open a checkpoint, for Python and for the command line.
+
+    Where a method takes pictures, it takes paths of images, folders or archives, Pillow's pictures, arrays (H, W, C),
+    uint8 or floats from 0 to 1, tensors (C, H, W) or (n, C, H, W) in [-1, 1], and lists of such; all are prepared as
+    in training. What is no picture is refused, a VAEError that names the argument. Tensors give tensors back, on the
+    CPU, in [-1, 1]. Everything else gives Pillow's pictures: one for one, a `Grid` for several, which is a list that a
+    notebook shows as a grid.
+
+    Attributes:
+        network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
+        settings: every setting of its run.
+        epochs: how many epochs it was trained for.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.checkpoint = checkpoint
@@ -52,17 +70,107 @@ class VAE:
             raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
         return sample.sample(self.network, n, seed)
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns mu and log_var, (B, *latent) on the CPU, of x (B, C, H, W) in [-1, 1]; log_var may be None."""
-        return latents.encode(self.network, x)
+    def sample_images(self, n: int, seed: int = 0) -> Grid:
+        """Returns the same images as pictures, which a notebook shows as a grid; `sample` itself returns a tensor."""
+        return Grid(pictures_in(self.sample(n, seed)))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Returns the images (B, C, H, W) on the CPU, in [-1, 1], of z (B, *latent)."""
-        return latents.decode(self.network, z)
+    def encode(self, x: Picture | Sequence[Picture]) -> tuple[Tensor, Tensor | None]:
+        """Returns mu and log_var, (n, *latent) on the CPU, of pictures x; an autoencoder has None for log_var."""
+        return latents.encode(self.network, read_inputs("x", x, self.settings.data).x)
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Returns x (B, C, H, W), in [-1, 1], through the model: the mean image of the posterior's mean, on the CPU."""
-        return latents.reconstruct(self.network, x)
+    def decode(self, z: Tensor | np.ndarray | str | Path) -> Tensor | Image.Image | Grid:
+        """Returns the images of latents z: of a tensor a tensor (n, C, H, W), of anything else pictures.
+
+        Args:
+            z: (n, *latent), or one latent (*latent); or the path of a .npy file, or of a folder of `vae encode`.
+
+        Raises:
+            VAEError: no such file; latents of another shape.
+        """
+        inputs = read_latents(z, self.network.latent_shape)
+        return inputs.give_back(latents.decode(self.network, inputs.x))
+
+    def reconstruct(self, x: Picture | Sequence[Picture]) -> Tensor | Image.Image | Grid:
+        """Returns pictures x through the model: the mean image of the posterior's mean."""
+        inputs = read_inputs("x", x, self.settings.data)
+        return inputs.give_back(latents.reconstruct(self.network, inputs.x))
+
+    def interpolate(self, a: Picture, b: Picture, steps: int = 10, spherical: bool = False) -> Tensor | Grid:
+        """Returns `steps` images on the way from a to b, from the reconstruction of a to that of b.
+
+        Args:
+            a, b: a picture each; two tensors give a tensor.
+            spherical: along an arc around the prior's mean rather than a straight line.
+
+        Raises:
+            VAEError: not one picture; fewer than 2 steps.
+        """
+        ends = [read_one(name, x, self.settings.data) for name, x in (("a", a), ("b", b))]
+        parts = self.walk(torch.cat([end.x for end in ends]), steps, spherical)
+        return arrange(parts, all(end.are_tensors for end in ends))
+
+    def walk(self, x: Tensor, steps: int = 10, spherical: bool = False, loop: bool = False) -> Tensor:
+        """Returns the images on the way through all of x, (parts, steps, C, H, W), each part from one to the next.
+
+        Args:
+            x: two or more pictures, (n, C, H, W).
+            loop: one part more, back to the first.
+
+        Raises:
+            VAEError: fewer than 2 pictures or steps.
+        """
+        check_walk(len(x), steps)
+        z = walk(latents.encode(self.network, x)[0], steps, spherical, loop)
+        return self._decode_rows(z)
+
+    def traverse(
+        self,
+        x: Picture | None = None,
+        dims: traversal.Dims = "top8",
+        reach: float = 3.0,
+        steps: int = 7,
+        measured_on: str | Path | None = None,
+        cache_dir: str | None = None,
+        progress: Progress = no_progress,
+    ) -> Tensor | Grid:
+        """Returns what latent dimensions do: a row a dimension, the largest KL first, its value from -reach to reach.
+
+        Args:
+            x: the picture to start from, a tensor for a tensor (rows, steps, C, H, W); None: the prior's mean.
+            dims: "top8": the eight dimensions of the largest KL; or their numbers, [0, 3, 5].
+            reach: in standard deviations of the prior.
+            steps: images in a row.
+            measured_on: pictures that the KL is measured on; None: the validation images of the run.
+            cache_dir: where packed images are kept; None: where the run kept them.
+
+        Raises:
+            VAEError: an autoencoder; dims out of range; not one picture; no pictures to measure on.
+        """
+        traversal.check_reach(self.network, reach, steps)
+        start = None if x is None else read_one("x", x, self.settings.data)
+        kl = traversal.measure_kl(self.network, self._pictures_to_measure(measured_on, cache_dir, progress), progress)
+        chosen = traversal.choose_dims(dims, kl)
+        z = torch.zeros(self.network.latent_shape) if start is None else latents.encode(self.network, start.x)[0][0]
+        rows = self._decode_rows(traversal.traverse(z, chosen, reach, steps))
+        if start is not None and start.are_tensors:
+            return rows
+        labels = traversal.row_labels(chosen, kl), traversal.column_labels(reach, steps)
+        return Grid(pictures_in(rows.flatten(0, 1)), steps, *labels)
+
+    def attribute(
+        self, plus: str | Path, minus: str | Path, cache_dir: str | None = None, progress: Progress = no_progress
+    ) -> Tensor:
+        """Returns the mean mu of the pictures at `plus` less that of those at `minus`, (*latent).
+
+        `decode(encode(x)[0] + vector)` then shows x with more of what only `plus` has.
+
+        Raises:
+            VAEError: no pictures there.
+        """
+        both = [
+            self.open_pictures(name, [path], cache_dir, progress) for name, path in (("plus", plus), ("minus", minus))
+        ]
+        return attribute_vector(self.network, *both, progress)
 
     def encode_folder(
         self,
@@ -76,12 +184,46 @@ class VAE:
         The pictures are those of `source`, a folder or an archive, or else the run's, prepared as in training. Packed
         images are kept in `cache_dir`, or else where the run kept them.
         """
-        changes = {"data.path": source, "data.cache_dir": cache_dir}
-        given = {key: str(value) for key, value in changes.items() if value is not None}
-        data = from_flat(to_flat(self.settings) | given).data
+        data = rundata.moved_data(self.settings, source, cache_dir)
         pack = open_pack(source_of(data, progress), data, progress)
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
         """Writes the weights and a model card into the empty `folder`; returns the files' paths."""
         return export_model(self.checkpoint, self.network.latent_shape, folder, name or folder.name)
+
+    def open_pictures(
+        self, name: str, paths: Sequence[str | Path], cache_dir: str | None = None, progress: Progress = no_progress
+    ) -> Pictures:
+        """Returns pictures of files, folders and archives, prepared as in training and read when they are needed.
+
+        Args:
+            name: what the user calls `paths`, for errors.
+
+        Raises:
+            VAEError: no such file or folder, no image in it.
+        """
+        return open_pictures(name, paths, rundata.moved_data(self.settings, None, cache_dir), progress)
+
+    def open_dataset(
+        self, source: str | Path | None = None, cache_dir: str | None = None, progress: Progress = no_progress
+    ) -> Dataset:
+        """Returns the images of the run and which of them trained, by the list that is kept beside the checkpoint.
+
+        Args:
+            source: where they are now; None: where the run found them.
+
+        Raises:
+            VAEError: they are not there; an export, which does not say where they are, without `source`.
+        """
+        return rundata.open_dataset(self.checkpoint, source, cache_dir, progress)
+
+    def _pictures_to_measure(self, source: str | Path | None, cache_dir: str | None, progress: Progress) -> Pictures:
+        if source is not None:
+            return self.open_pictures("measured_on", [source], cache_dir, progress)
+        dataset = self.open_dataset(None, cache_dir, progress)
+        return pictures_of(dataset.pack, dataset.val)
+
+    def _decode_rows(self, z: Tensor) -> Tensor:
+        """Returns the images (rows, columns, C, H, W) of z (rows, columns, *latent)."""
+        return latents.decode(self.network, z.flatten(0, 1)).unflatten(0, z.shape[:2])

@@ -8,25 +8,41 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from vae_simpsons import __version__
+from vae_simpsons.cli.arithmetic import ARITHMETIC
 from vae_simpsons.cli.data import DATA
+from vae_simpsons.cli.decode import DECODE
+from vae_simpsons.cli.interpolate import INTERPOLATE
+from vae_simpsons.cli.neighbors import NEIGHBORS
 from vae_simpsons.cli.parsing import Group, Parser, Verb
+from vae_simpsons.cli.reconstruct import RECONSTRUCT
 from vae_simpsons.cli.train import TRAIN
 from vae_simpsons.cli.trained import ENCODE, EXPORT, SAMPLE
+from vae_simpsons.cli.traverse import TRAVERSE
 from vae_simpsons.errors import VAEError, one_line
 
 EXAMPLES = """examples:
   vae train --config configs/toons.yaml
   vae train --config configs/simpsons.yaml --data.path my_pictures
   vae train --config configs/toons.yaml --resume last
-  vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
-  vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
-  vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
+  vae reconstruct my_pictures --ckpt runs/toons/<time>/last.ckpt
 
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
 
-VERBS = {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA}
+VERBS = {
+    "train": TRAIN,
+    "sample": SAMPLE,
+    "reconstruct": RECONSTRUCT,
+    "interpolate": INTERPOLATE,
+    "traverse": TRAVERSE,
+    "arithmetic": ARITHMETIC,
+    "neighbors": NEIGHBORS,
+    "encode": ENCODE,
+    "decode": DECODE,
+    "export": EXPORT,
+    "data": DATA,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +75,8 @@ def build_parser() -> Parser:
 
 def add_verbs(parser: Parser, verbs: Mapping[str, Verb | Group]) -> None:
     """Adds verbs with their options and the verbs inside them."""
-    choice = parser.add_subparsers(title="verbs", dest="verb", metavar="{" + ",".join(verbs) + "}", required=True)
+    names = "VERB [--help]" if verbs is VERBS else "{" + ",".join(verbs) + "}"
+    choice = parser.add_subparsers(title="verbs", dest="verb", metavar=names, required=True)
     for name, verb in verbs.items():
         inner = choice.add_parser(name, help=verb.summary, description=verb.summary[0].upper() + verb.summary[1:] + ".")
         if isinstance(verb, Group):

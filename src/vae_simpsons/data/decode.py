@@ -82,12 +82,17 @@ def decode_image(path: Path, data: Data) -> Decoded:
         facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
         pixels = _decode_pixels(image, raw, data)  # (C, h, w)
         orientation = image.getexif().get(ORIENTATION, 1)
-    factor = round(height / pixels.shape[1])
-    box = [edge // factor for edge in crop_box(width, height, data)]
-    pixels = crop_and_resize(pixels, box, data.image_size)
-    if orientation in (5, 6, 7, 8):  # Exif 2.3: rows and columns of the scene are exchanged
-        pixels = pixels.transpose(1, 2)
-    return Decoded(pixels.flip(FLIPS.get(orientation, [])), facts)
+    return Decoded(_prepare(pixels, width, height, orientation, data), facts)
+
+
+def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
+    """Returns a picture that Pillow has opened or made as decode_image returns a file's, uint8 (C, S, S).
+
+    Raises:
+        Exception: of many kinds: what Pillow says of a file that it has opened and cannot read.
+    """
+    pixels, orientation = _opaque_pixels(picture, data.channels), picture.getexif().get(ORIENTATION, 1)
+    return _prepare(pixels, picture.width, picture.height, orientation, data)
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -145,9 +150,24 @@ def _decode_pixels(image: Image.Image, raw: bytes, data: Data) -> Tensor:
     tags = getattr(image, "tag_v2", {})  # a TIFF's
     _check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
     image.load()
-    opaque = _without_transparency(image, "L" if data.channels == 1 else "RGB")
-    pixels = np.array(opaque).reshape(opaque.height, opaque.width, data.channels)
+    return _opaque_pixels(image, data.channels)
+
+
+def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
+    """Returns the pixels of `image` over BACKGROUND, uint8 (C, h, w)."""
+    opaque = _without_transparency(image, "L" if channels == 1 else "RGB")
+    pixels = np.array(opaque).reshape(opaque.height, opaque.width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Data) -> Tensor:
+    """Returns pixels (C, h, w) of an image of `width` x `height`, which they may be a fraction of, as (C, S, S)."""
+    factor = round(height / pixels.shape[1])
+    box = [edge // factor for edge in crop_box(width, height, data)]
+    pixels = crop_and_resize(pixels, box, data.image_size)
+    if orientation in (5, 6, 7, 8):  # Exif 2.3: rows and columns of the scene are exchanged
+        pixels = pixels.transpose(1, 2)
+    return pixels.flip(FLIPS.get(orientation, []))
 
 
 def _check_jpeg_scans(image: JpegImageFile, raw: bytes) -> None:

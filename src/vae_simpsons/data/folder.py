@@ -45,7 +45,7 @@ def find_files(folder: Path) -> list[File]:
     if not paths:
         raise VAEError(
             f"data.path: no images under {folder} ({len(visited)} {'folder' if len(visited) == 1 else 'folders'} "
-            f"searched for {' '.join(EXTENSIONS)}). Point data.path at a folder of images."
+            f"searched for {' '.join(EXTENSIONS)}). Give a folder of images."
         )
     return sorted(file_of(Path(path), folder) for path in paths)
 

@@ -14,6 +14,7 @@ from vae_simpsons.settings import Data
 
 TRAIN, VAL, DUPLICATE = "train", "val", "duplicate"
 COLUMNS = ("path", "class", "side")
+MANIFEST = "split.csv"  # the name of a run's manifest, beside its checkpoints
 SPLIT_STREAM = 0x5B117  # separates the split's draw from the others that a run's seed decides
 
 

@@ -20,7 +20,7 @@ from vae_simpsons import __version__
 from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
-from vae_simpsons.data.split import write_manifest
+from vae_simpsons.data.split import MANIFEST, write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
@@ -36,7 +36,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.yaml"  # every setting, as resolved
         self.environment = path / "environment.json"  # command, commit, versions, device
-        self.split = path / "split.csv"  # which images train and which validate
+        self.split = path / MANIFEST  # which images train and which validate
         self.metrics = path / "metrics.csv"  # one row of figures an epoch
         self.last = path / "last.ckpt"  # the checkpoint that was saved last
         self.best = path / "best.ckpt"  # the one of the best epoch

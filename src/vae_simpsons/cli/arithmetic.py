@@ -1,0 +1,77 @@
+"""`vae arithmetic`: adds what one set of pictures has and another has not."""
+
+import math
+from argparse import Namespace
+from pathlib import Path
+
+from vae_simpsons.cli.looking import add_model, load_model
+from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.errors import UsageError, cannot_write, renamed
+
+
+def add_arithmetic_options(parser: Parser) -> None:
+    """Adds the options of `vae arithmetic`."""
+    parser.add_argument(
+        "--plus", required=True, metavar="PATH", help="pictures that have something: folder, zip or tar"
+    )
+    parser.add_argument("--minus", required=True, metavar="PATH", help="pictures that have not, otherwise alike")
+    parser.add_argument("--image", required=True, nargs="+", metavar="PATH", help="images to add it to")
+    parser.add_argument(
+        "--scale",
+        default="1",
+        metavar="TEXT",
+        help="how much is added; several, as in --scale=-1,0.5,1, make a column each (default 1)",
+    )
+    parser.add_argument("--out", default="arithmetic.png", metavar="PATH", help="grid (default arithmetic.png)")
+    add_model(parser)
+
+
+def run_arithmetic(options: Namespace) -> int:
+    """Writes a row for each image: itself, its reconstruction, and with the attribute added."""
+    scales = read_scales(options.scale)
+    import torch
+
+    from vae_simpsons.images import check_png_target, denormalise, normalise, write_png
+    from vae_simpsons.inference.arithmetic import add_attribute
+    from vae_simpsons.inference.grids import draw_grid
+    from vae_simpsons.progress import progress_bar
+
+    path = Path(options.out)
+    check_png_target("--out", path)
+    model = load_model(options)
+    with renamed(plus="--plus", minus="--minus"):
+        vector = model.attribute(options.plus, options.minus, options.cache_dir, progress_bar)
+    pictures = model.open_pictures("--image", options.image, options.cache_dir, progress_bar)
+    pixels = pictures.take(range(len(pictures)))
+    mu, _ = model.encode(normalise(pixels))
+    z = add_attribute(mu, vector, [0.0, *scales])  # (n, 1 + scales, *latent)
+    changed = denormalise(model.decode(z.flatten(0, 1))).unflatten(0, z.shape[:2])
+    cells = torch.cat([pixels[:, None], changed], dim=1)
+    titles = ["image", "recon", *(f"{scale:+g}" for scale in scales)]
+    try:
+        write_png(path, draw_grid(cells.flatten(0, 1), len(titles), [], titles))
+    except OSError as e:
+        raise cannot_write("--out", path, e, "path") from None
+    print("\n".join([*pictures.left_out, f"{len(pictures):,} images in {path}: {', '.join(titles)}"]))
+    print(
+        f"the vector's length is {float(vector.norm()):.3g}, the latents' {float(mu.flatten(1).norm(dim=1).mean()):.3g}"
+    )
+    return 0
+
+
+def read_scales(text: str) -> list[float]:
+    """Returns the numbers in a list such as 0.5,1,2.
+
+    Raises:
+        UsageError: something else.
+    """
+    try:
+        scales = [float(part) for part in text.split(",")]
+    except ValueError:
+        scales = [math.nan]
+    if not all(map(math.isfinite, scales)):
+        raise UsageError(f"vae arithmetic: --scale: {text!r:.80} is not accepted. Give numbers, as in --scale=0.5,1,2.")
+    return scales
+
+
+ARITHMETIC = Verb("add what one folder of pictures has and another has not", add_arithmetic_options, run_arithmetic)

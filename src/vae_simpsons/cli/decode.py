@@ -1,0 +1,41 @@
+"""`vae decode`: the inverse of `vae encode`."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.trained import add_checkpoint, add_device
+from vae_simpsons.errors import renamed
+
+
+def add_decode_options(parser: Parser) -> None:
+    """Adds the options of `vae decode`."""
+    parser.add_argument("latents", metavar="LATENTS", help=".npy file, or the folder that vae encode wrote")
+    add_checkpoint(parser)
+    parser.add_argument(
+        "--out-dir",
+        default="decoded",
+        metavar="PATH",
+        help="new or empty folder for one PNG a latent, named as in the folder's images.csv (default decoded)",
+    )
+    add_device(parser)
+
+
+def run_decode(options: Namespace) -> int:
+    """Writes the image that each latent decodes to."""
+    from vae_simpsons import VAE
+    from vae_simpsons.files import output_folder
+    from vae_simpsons.inference.decode import decode_to_folder, open_latents
+    from vae_simpsons.progress import progress_bar
+
+    folder = Path(options.out_dir)
+    with renamed(path="--ckpt", device="--device", z="LATENTS"):
+        model = VAE.load(options.ckpt, options.device)
+        latents = open_latents(options.latents, model.network.latent_shape)
+        with output_folder("--out-dir", folder) as temporary:
+            decode_to_folder(model.network, latents, temporary, progress_bar)
+    print(f"{len(latents.names):,} images in {folder}")
+    return 0
+
+
+DECODE = Verb("decode arrays of latents to PNGs, the inverse of encode", add_decode_options, run_decode)

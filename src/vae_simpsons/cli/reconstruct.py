@@ -1,0 +1,113 @@
+"""`vae reconstruct`: pictures beside what the model makes of them."""
+
+import math
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vae_simpsons.cli.looking import add_model, check_file, load_model, write_json, write_table
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
+
+if TYPE_CHECKING:
+    from vae_simpsons.data.pictures import Pictures
+    from vae_simpsons.inference.reconstruct import Scores
+
+UNITS = {"mse": "mse {:.4g}", "psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "elbo": "elbo {:,.0f} nats"}
+
+
+def add_reconstruct_options(parser: Parser) -> None:
+    """Adds the options of `vae reconstruct`."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="images, folders, or zips and tars of images")
+    parser.add_argument(
+        "--out",
+        default="reconstructions.png",
+        metavar="PATH",
+        help="grid: originals, and below each row what the model makes of it (default reconstructions.png)",
+    )
+    add_number(parser, "-n", 64, "images in the grid at most", 1)
+    parser.add_argument("--worst", action="store_true", help="show the worst ones, not some spread over all of them")
+    add_number(parser, "--nrow", 8, "images in a row of the grid", 1)
+    parser.add_argument("--json", metavar="PATH", help="the figures of every image, and their means, as JSON")
+    parser.add_argument("--csv", metavar="PATH", help="the figures of every image, largest mse first")
+    parser.add_argument("--heatmap", metavar="PATH", help="grid: originals, and below them each pixel's squared error")
+    add_model(parser)
+
+
+def run_reconstruct(options: Namespace) -> int:
+    """Writes a grid, and of every image mse, PSNR, SSIM and elbo."""
+    check_file("--json", options.json, ".json")
+    check_file("--csv", options.csv, ".csv")
+    from vae_simpsons.images import check_png_target, write_grid
+    from vae_simpsons.inference import reconstruct
+    from vae_simpsons.progress import progress_bar
+
+    grids = [("--out", options.out), ("--heatmap", options.heatmap)]
+    for flag, path in grids:
+        if path:
+            check_png_target(flag, Path(path))
+    model = load_model(options)
+    pictures = model.open_pictures("PATH", options.paths, options.cache_dir, progress_bar)
+    weight = model.settings.objective.kld_weight
+    scores = reconstruct.score_pictures(model.network, pictures, weight, progress_bar)
+    count = min(options.n, len(pictures))
+    chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count)
+    columns = min(options.nrow, count)
+    compared = reconstruct.compare_rows(model.network, pictures, chosen, columns)
+    heat = reconstruct.heat_rows(model.network, pictures, chosen, columns, scores.error_scale)
+    cells = 2 * columns * -(-count // columns)
+    for (flag, path), rows in zip(grids, (compared, heat), strict=True):
+        if path:
+            write_grid(flag, Path(path), rows, cells, columns)
+    rows = table(pictures, scores)
+    if options.csv:
+        write_table("--csv", options.csv, rows)
+    if options.json:
+        means = {name: number(values.mean()) for name, values in scores.figures.items()}
+        definitions = {name: reconstruct.DEFINITIONS[name] for name in means}
+        report = {"definitions": definitions, "heatmap_scale": scores.error_scale, "mean": means, "images": rows}
+        write_json("--json", options.json, report)
+    print(describe(options, pictures, scores, count))
+    return 0
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Returns `count` numbers, evenly spread over 0 .. total - 1, both ends included."""
+    return [i * (total - 1) // max(1, count - 1) for i in range(count)]
+
+
+def table(pictures: "Pictures", scores: "Scores") -> list[dict[str, object]]:
+    """Returns the figures of every picture, a row each, the worst first."""
+    columns = {name: values.tolist() for name, values in scores.figures.items()}
+    return [
+        {"path": pictures.names[i]} | {name: number(values[i]) for name, values in columns.items()}
+        for i in scores.worst_first()
+    ]
+
+
+def number(value: float) -> float | None:
+    """Returns a number, or None for one that JSON cannot say: the PSNR of a perfect copy."""
+    return float(value) if math.isfinite(value) else None
+
+
+def describe(options: Namespace, pictures: "Pictures", scores: "Scores", shown: int) -> str:
+    """Returns what was written and found, in lines."""
+    total = len(pictures)
+    which = f"the {shown:,} worst of {total:,}" if options.worst else f"{shown:,} of {total:,}"
+    means = ", ".join(UNITS[name].format(float(values.mean())) for name, values in scores.figures.items())
+    worst = scores.worst_first()[0]
+    lines = [
+        *pictures.left_out,
+        f"{which if shown < total else f'{total:,}'} images in {options.out}, above their reconstructions",
+        f"mean of {total:,}: {means}",
+        f"worst: {pictures.names[worst]}, mse {float(scores.figures['mse'][worst]):.4g}",
+    ]
+    if options.heatmap:
+        lines.append(
+            f"squared error in {options.heatmap}: black 0, violet, red, orange, pale yellow {scores.error_scale:.3g} "
+            f"and more, which 99 % of all pixels of the {total:,} are within"
+        )
+    lines += [f"figures of every image, worst first, in {path}" for path in (options.csv, options.json) if path]
+    return "\n".join(lines)
+
+
+RECONSTRUCT = Verb("show pictures beside their reconstructions, with figures", add_reconstruct_options, run_reconstruct)

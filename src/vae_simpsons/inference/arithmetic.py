@@ -1,0 +1,44 @@
+"""Attribute vectors: the difference between the latents of two sets of pictures."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vae_simpsons.data.pictures import Pictures
+from vae_simpsons.images import normalise
+from vae_simpsons.inference.blocks import block_size, map_blocks
+from vae_simpsons.inference.latents import encode
+from vae_simpsons.models import Autoencoder
+from vae_simpsons.progress import Progress
+
+
+def mean_latent(network: Autoencoder, pictures: Pictures, progress: Progress) -> Tensor:
+    """Returns the mean mu of the pictures, float64 (*latent), computed block by block.
+
+    Raises:
+        VAEError: a picture cannot be read.
+    """
+    size, count = block_size(network), len(pictures)
+    report, done = progress("encoding images", count), 0
+    total = torch.zeros(network.latent_shape, dtype=torch.float64)
+    blocks = pictures.blocks(size)
+    for mu, _ in map_blocks(network, lambda pixels: encode(network, normalise(pixels)), blocks, -(-count // size)):
+        total += mu.double().sum(0)
+        done += len(mu)
+        report(done)
+    return total / count
+
+
+def attribute_vector(network: Autoencoder, plus: Pictures, minus: Pictures, progress: Progress) -> Tensor:
+    """Returns mean mu of `plus` minus mean mu of `minus`, float32 (*latent).
+
+    Source: Larsen et al., Autoencoding beyond pixels using a learned similarity metric, arXiv 1512.09300, Sec. 4.2.
+    """
+    return (mean_latent(network, plus, progress) - mean_latent(network, minus, progress)).float()
+
+
+def add_attribute(mu: Tensor, vector: Tensor, scales: Sequence[float]) -> Tensor:
+    """Returns mu + scale * vector for each scale, (n, len(scales), *latent), of mu (n, *latent)."""
+    factors = torch.tensor(scales, dtype=mu.dtype).reshape(1, -1, *[1] * vector.ndim)
+    return mu[:, None] + factors * vector

@@ -1,0 +1,107 @@
+"""The nearest training images of samples or of a user's pictures, in pixels and in features, and whether it copies."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation import features
+from vae_simpsons.evaluation.figures import Figure
+from vae_simpsons.evaluation.memorisation import memorisation, nearest, ratios
+from vae_simpsons.progress import Progress
+
+VALIDATION = 1000  # images at most, spread over the validation set, that the figure is compared with
+BLOCK = 2048  # training images that distances are computed of at a time
+PIXELS, FEATURES = "pixels", "features"
+Space = Callable[[Tensor, str], Tensor]  # uint8 images (n, C, H, W) and what they are, in words -> points (n, D)
+
+
+class Found(NamedTuple):
+    """The nearest training images of q queries in one space."""
+
+    space: str
+    paths: list[list[str]]  # (q, k) of them, nearest first
+    images: Tensor  # uint8 (q, k, C, S, S)
+    ratio: Tensor  # (q,) distance to the nearest over that to the second nearest of another group
+    figures: tuple[Figure, ...] = ()  # memorisation ratio and memorised share; none where `lacking` says why
+    lacking: str | None = None
+
+
+def feature_spaces(progress: Progress) -> tuple[dict[str, Space], str | None]:
+    """Returns the spaces that distances are taken in, by name, and why one is missing where it is."""
+    found: dict[str, Space] = {PIXELS: lambda images, _: images.flatten(1)}
+    try:
+        network = features.load_network()
+    except VAEError as e:
+        return found, f"no neighbours in features: {str(e).removeprefix('evaluate: ')}"
+
+    def in_features(images: Tensor, what: str) -> Tensor:
+        return features.features(network, images, progress(f"features of {what}", len(images)))
+
+    return {**found, FEATURES: in_features}, None
+
+
+def find_neighbors(queries: Tensor, dataset: Dataset, count: int, name: str, space: Space, progress: Progress) -> Found:
+    """Returns the `count` nearest training images of each query, mirrored or not, and the memorisation figures.
+
+    Args:
+        queries: uint8 (q, C, S, S).
+        dataset: of the run: what trained and what validated.
+        name: of the space.
+
+    Raises:
+        VAEError: all training images are near-duplicates.
+    """
+    pixels, train = dataset.pack.pixels, torch.from_numpy(dataset.train)
+    groups = torch.tensor(dataset.pack.index.groups)[train]
+    training = space(pixels[train], "training images")
+    points, mirrored = space(queries, "queries"), space(queries.flip(-1), "mirrored queries")
+    numbers = train[nearest_numbers(points, mirrored, training, min(count, len(train)))]
+    ratio = ratios(nearest(points, mirrored, training, groups, progress("comparing", len(points))))
+    paths = [[dataset.pack.index.paths[number] for number in row] for row in numbers.tolist()]
+    found = Found(name, paths, pixels[numbers], ratio)
+    spread = np.linspace(0, len(dataset.val) - 1, min(VALIDATION, len(dataset.val))).round().astype(int)
+    validation = pixels[torch.from_numpy(dataset.val[spread])]
+    points, mirrored = space(validation, "validation images"), space(validation.flip(-1), "mirrored validation images")
+    show = progress("comparing validation images", len(points))
+    try:
+        figures = memorisation(ratio, ratios(nearest(points, mirrored, training, groups, show)))
+    except VAEError as e:  # too few validation images: which figure, and how many it needs
+        return found._replace(lacking=str(e))
+    return found._replace(figures=figures)
+
+
+def nearest_numbers(points: Tensor, mirrored: Tensor, training: Tensor, count: int) -> Tensor:
+    """Returns the numbers (q, count) of the nearest rows of `training` (N, D) to each point or its mirror image.
+
+    Args:
+        points, mirrored: (q, D) each.
+    """
+    queries = torch.stack([points, mirrored]).float()  # (2, q, D)
+    norms = queries.square().sum(2, keepdim=True)
+    distances, numbers = [], []
+    for start in range(0, len(training), BLOCK):
+        part = training[start : start + BLOCK].float()
+        squared = norms + part.square().sum(1) - 2 * queries @ part.T  # (2, q, n)
+        found = squared.amin(0).topk(min(count, len(part)), largest=False)
+        distances.append(found.values)
+        numbers.append(found.indices + start)
+    order = torch.cat(distances, 1).argsort(dim=1, stable=True)[:, :count]
+    return torch.cat(numbers, 1).gather(1, order)
+
+
+def neighbor_rows(queries: Tensor, found: list[Found]) -> tuple[Tensor, list[str]]:
+    """Returns a grid of uint8 images: a row a query and space, the query and then its neighbours; and labels of rows.
+
+    The images are (rows * (1 + k), C, S, S).
+    """
+    rows, labels = [], []
+    for i, query in enumerate(queries):
+        for result in found:
+            rows += [query[None], result.images[i]]
+            labels.append(f"{result.space}\nratio {result.ratio[i]:.2f}")
+    return torch.cat(rows), labels
