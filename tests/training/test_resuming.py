@@ -167,12 +167,12 @@ def test_a_position_behind_the_end_of_its_epoch_is_refused(tmp_path):
 def test_a_checkpoint_that_training_cannot_resume_from_is_refused(run_folder, name, change, reason):
     resume = read_checkpoint(run_folder / "last.ckpt")
     (stage,) = build_stages(resume.settings)
-    check_resumable(resume, stage)
+    assert check_resumable(resume, [stage]) == 0
     resume.tensors.pop(name, None)
     if change is not None:
         resume.tensors[name] = change
     with pytest.raises(VAEError, match="path: .*last.ckpt is damaged") as caught:
-        check_resumable(resume, stage)
+        check_resumable(resume, [stage])
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -180,7 +180,7 @@ def test_a_checkpoint_of_an_unknown_stage_is_refused(run_folder):
     resume = read_checkpoint(run_folder / "last.ckpt")
     (stage,) = build_stages(resume.settings)
     with pytest.raises(VAEError, match="saved in an unknown stage, 'prior'"):
-        check_resumable(replace(resume, position=replace(resume.position, stage="prior")), stage)
+        check_resumable(replace(resume, position=replace(resume.position, stage="prior")), [stage])
 
 
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(pictures, tmp_path, monkeypatch, capsys):

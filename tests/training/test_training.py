@@ -19,6 +19,7 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import autoencoder
+from vae_simpsons.training.table import read_table, write_table
 from vae_simpsons.training.writer import Writer
 
 
@@ -239,3 +240,10 @@ def test_the_checkpoints_settings_are_the_runs(run_folder):
     last = rows(run_folder)[-1]
     for name, value in read_checkpoint(run_folder / "last.ckpt").figures.items():
         assert value == pytest.approx(float(last[name]), rel=1e-6)
+
+
+def test_a_figure_that_is_new_to_a_resumed_run_gets_a_column(tmp_path):
+    write_table(
+        tmp_path / "metrics.csv", [{"epoch": 1, "val/mse": "0.5"}, {"epoch": 2, "val/mse": "0.4", "val/new": "3"}]
+    )
+    assert [row["val/new"] for row in read_table(tmp_path / "metrics.csv")] == ["", "3"]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from vae_simpsons.errors import VAEError
 
+# A new format stands here, in decode.FORMATS and in archive.SIGNATURES, and raises pack.PACK_VERSION.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 

@@ -1,5 +1,7 @@
 """Whether a run can resume from a checkpoint, and with these settings."""
 
+from collections.abc import Sequence
+
 import torch
 
 from vae_simpsons.checkpoint import EPOCH_SUMS, NETWORK, OPTIMIZER, STATE, Checkpoint, check_tensors
@@ -48,10 +50,11 @@ def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
         )
 
 
-def check_resumable(resume: Checkpoint, stage: Stage) -> None:
-    """Refuses a checkpoint that lacks something of what `stage` resumes from, or has it in another form."""
+def check_resumable(resume: Checkpoint, stages: Sequence[Stage]) -> int:
+    """Refuses a checkpoint that its stage cannot resume from; returns the number of that stage in `stages`."""
     position = resume.position
-    if position.stage != stage.name:
+    stage = next((stage for stage in stages if stage.name == position.stage), None)
+    if stage is None:
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)
     one = torch.empty((), device="meta")
@@ -61,3 +64,4 @@ def check_resumable(resume: Checkpoint, stage: Stage) -> None:
         if any(f"{name}.{key}" in state for key in STATE):
             wanted |= {f"{OPTIMIZER}{name}.{key}": one if key == "step" else weight for key in STATE}
     check_tensors(resume.tensors, wanted, resume.path)
+    return stage.number

@@ -44,12 +44,12 @@ def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume:
     check_device(settings)
     pl.seed_everything(settings.seed, verbose=False)
     run = Run(settings, folder, command, resume)
+    first = 0
     if resume:
         with torch.device("meta"):  # takes no memory before the checkpoint is known to fit
-            for stage in build_stages(settings):
-                check_resumable(resume, stage)
+            first = check_resumable(resume, build_stages(settings))
     try:
-        for stage in build_stages(settings):
+        for stage in build_stages(settings)[first:]:
             train_stage(run, stage)
     except KeyboardInterrupt:  # a second Ctrl-C
         raise KeyboardInterrupt(how_to_resume(folder)) from None

@@ -127,6 +127,7 @@ class StageModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the figures of all validation images, of all processes; one that is not finite ends the run."""
         figures = self.stage.end_validation(lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum"))
+        assert figures.keys() <= set(self.stage.figures), "a figure that the stage does not declare is not shown"
         bad = next((name for name, value in figures.items() if not math.isfinite(value)), None)
         if bad:
             raise VAEError(

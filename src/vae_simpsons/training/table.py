@@ -50,9 +50,9 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Writes `rows` as a metrics.csv, which is at every instant a complete file."""
-    columns = list(rows[0]) if rows else ["epoch", "step"]
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["epoch", "step"]
     with atomic_path(path) as temporary:
-        write_csv(temporary, columns, ([row[name] for name in columns] for row in rows))
+        write_csv(temporary, columns, ([row.get(name, "") for name in columns] for row in rows))
 
 
 def last_step(trainer: pl.Trainer) -> int:
