@@ -19,8 +19,7 @@ def build_autoencoder(settings: Settings) -> Autoencoder:
 def describe_autoencoder(settings: Settings) -> Autoencoder:
     """Returns the same without numbers: its names, shapes and types, on torch's meta device, which takes no memory.
 
-    Raises:
-        VAEError: it would have more than MAX_NUMBERS weights, or its largest map of one image more values.
+    More than MAX_NUMBERS weights, or values in the largest map of one image, end in a VAEError.
     """
     with torch.device("meta"):
         network = _autoencoder(settings)

@@ -6,8 +6,7 @@ CPU kernels reach a fifth of the matrix-product rate where a map has few positio
 is written out. Nor are they fast at a convolution to three channels, which fill 3 of a register's 16 lanes; there a
 block of 2x2 pixels is one position with 12 channels. All ways are the same sums, in another order.
 
-Source: Chellapilla et al., High Performance Convolutional Neural Networks for Document Processing, 2006 (im2col);
-Dumoulin & Visin, A guide to convolution arithmetic for deep learning, arXiv 1603.07285, Section 4.
+Source: Chellapilla et al., 2006 (im2col); Dumoulin & Visin, arXiv 1603.07285, Section 4.
 """
 
 from collections.abc import Callable
