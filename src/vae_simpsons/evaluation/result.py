@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vae_simpsons.evaluation.disentanglement import Information
 from vae_simpsons.evaluation.figures import Figure
 
 
@@ -71,3 +72,5 @@ class Evaluation:
     neighbours: Neighbours | None = None
     traversal: Traversal | None = None
     latent_map: LatentMap | None = None
+    kl_per_dimension: list[float] = field(default_factory=list)  # nats of every latent dimension, in its own order
+    factors: Information | None = None  # of the known factors with each dimension
