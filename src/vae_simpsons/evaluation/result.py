@@ -53,8 +53,8 @@ class Evaluation:
     """The result of `vae evaluate`.
 
     Attributes:
-        run: what was evaluated: checkpoint, name, settings (dotted names), epochs, commit, versions, device, data, split,
-            seed, quick, images, samples, seconds.
+        run: what was evaluated: checkpoint, name, settings (dotted names), epochs, commit, versions, device, data,
+            split, seed, quick, images, samples, seconds.
         groups: figures by group, in the order of the table: reconstruction, likelihood, latents, samples, memorisation,
             labels, factors.
         missing: figures that could not be measured, each with the reason and what to do.
