@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vae_simpsons import __version__
+from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
 from vae_simpsons.cli.encode import ENCODE
 from vae_simpsons.cli.export import EXPORT
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
   vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
   vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
+  vae compare runs/toons/* --out compare.html
   vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
 'vae train -h' lists the settings, 'vae train --help' explains them.
@@ -43,7 +45,7 @@ DATA = Group(
 )
 VERBS = Group(
     "Train a variational autoencoder on a folder of images and sample from it.",
-    {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "export": EXPORT, "data": DATA},
+    {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "compare": COMPARE, "export": EXPORT, "data": DATA},
 )
 
 

@@ -84,8 +84,15 @@ def bar_chart(name: str, values: Sequence[float], labels: Sequence[str], y_name:
         words = f"<title>{escape(label)}: {number(value)} {escape(y_name)}</title>"
         parts.append(f'<rect class="f0" {size} height="{axis.start - top:.1f}">{words}</rect>')
     for i in sorted({0, len(values) // 2, len(values) - 1}):
-        parts.append(f'<text x="{left + (i + 0.4) * step:.1f}" y="{height - 6}" text-anchor="middle">{i + 1}</text>')
+        anchor = "end" if i == len(values) - 1 else "middle"
+        parts.append(f'<text x="{left + (i + 0.4) * step:.1f}" y="{height - 6}" text-anchor="{anchor}">{i + 1}</text>')
     return _svg(width, height, name, "".join(parts))
+
+
+def dot(colour: int) -> str:
+    """Returns a dot, for a key."""
+    circle = f'<circle class="f{colour}" cx="6" cy="6" r="5"/>'
+    return f'<svg class="round" viewBox="0 0 12 12" aria-hidden="true">{circle}</svg>'
 
 
 def swatch(colour: int, dashed: bool = False) -> str:
@@ -123,15 +130,15 @@ def ticks(low: float, high: float, about: int = 4, log: bool = False) -> list[fl
     return [i * step for i in range(first, last + 1)]
 
 
-def number(value: float) -> str:
-    """Returns a number of at most four digits for people, with a true minus sign."""
+def number(value: float, digits: int = 4) -> str:
+    """Returns a number of `digits` significant digits, or all of a whole number, with a true minus sign."""
     if not math.isfinite(value):
         return "not a number"
     size = abs(value)
     if size >= 1000:
         text = f"{value:,.0f}" if size < 1e7 else f"{value:.2e}"
     elif size >= 1e-4 or not size:
-        text = f"{value:.4g}"
+        text = f"{value:.{digits}g}"
     else:
         text = f"{value:.1e}"
     return text.replace("-", "−")
@@ -167,6 +174,6 @@ def _end_names(lines: Sequence[Line], axis: Axis) -> list[str]:
     parts = []
     for y, (_, i) in zip(placed, wanted, strict=True):
         line = lines[i]
-        text = escape(f"{line.name} {number(line.points[-1][1])}".strip())
+        text = escape(f"{line.name} {number(line.points[-1][1], 3)}".strip())
         parts.append(f'<text class="end f{line.colour}" x="{WIDTH - RIGHT + 5}" y="{y - excess:.1f}">{text}</text>')
     return parts

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from torch import Tensor
 
-from vae_simpsons.evaluation.charts import COLOURS, bar_chart, number, swatch
+from vae_simpsons.evaluation.charts import COLOURS, bar_chart, dot, number
 from vae_simpsons.evaluation.disentanglement import Information
 from vae_simpsons.evaluation.embed import data_uri, draw_grid
 from vae_simpsons.evaluation.page import clean, figure
@@ -80,11 +80,12 @@ def factor_matrix(found: Information) -> str:
     entropies = np.where(found.entropies > 0, found.entropies, np.inf)
     shares = np.clip(found.matrix / entropies[:, None], 0, 1)  # (F, D)
     best = np.argsort(-shares.max(0), kind="stable")[:DIMENSIONS]
+    strongest = max(shares.max(), 1e-12)
     head = "".join(f'<th scope="col">{dimension}</th>' for dimension in best)
     rows = "".join(
         f'<tr><th scope="row">{clean(name.replace("_", " "))}</th>'
         + "".join(
-            f'<td style="--v:{share:.2f}" title="{clean(name)} in dimension {d}: {share:.2f}">'
+            f'<td style="--v:{share / strongest:.2f}" title="{clean(name)} in dimension {d}: {share:.2f}">'
             f'<span class="hidden">{share:.2f}</span></td>'
             for d, share in zip(best, line[best], strict=True)
         )
@@ -93,8 +94,8 @@ def factor_matrix(found: Information) -> str:
     )
     shown = f"the {len(best)} dimensions that know most of one" if len(best) < shares.shape[1] else "every dimension"
     caption = (
-        f"Mutual information of each known factor with {shown}, as a share of the factor's entropy: stronger colour is "
-        "more. One strong cell in a row and in its column is a factor with a dimension of its own."
+        f"Mutual information of each known factor with {shown}, as a share of the factor's entropy; the strongest "
+        f"colour is {strongest:.2f}. A cell alone in its row and column is a factor with a dimension of its own."
     )
     head = f'<thead><tr><th scope="col">factor</th>{head}</tr></thead>'
     return figure(f'<table class="matrix">{head}<tbody>{rows}</tbody></table>', caption)
@@ -120,7 +121,7 @@ def _colours(found: LatentMap) -> tuple[list[int], str]:
     entries = [(i, found.class_names[label] or "no class") for label, i in colour.items()]
     if others := len(counts) - len(common):
         entries.append((COLOURS, f"{others} more"))
-    key = "".join(f"<li>{swatch(i)}{clean(name)}</li>" for i, name in entries)
+    key = "".join(f"<li>{dot(i)}{clean(name)}</li>" for i, name in entries)
     return [colour.get(label, COLOURS) for label in found.labels.tolist()], f'<ul class="key">{key}</ul>'
 
 

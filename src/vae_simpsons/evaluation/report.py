@@ -124,7 +124,7 @@ def _reconstructions(found: dict[str, Reconstructions]) -> str:
             rows = [
                 Row("original", originals, alt=f"{len(originals)} validation images"),
                 Row("model", recon, alt="their reconstructions"),
-                Row("mse", [f"{value:.2g}" for value in mse.tolist()]),
+                Row("mse", [f"{value:#.2g}" for value in mse.tolist()]),
             ]
             tables.append(image_rows(rows, budget=STRIP_BUDGET))
         parts.append(f"<h3>{clean(name)}</h3>{''.join(tables)}")
@@ -152,7 +152,7 @@ def _neighbours(found: Neighbours | None) -> str:
         for rank in range(nearest.shape[1]):
             label = "nearest" if rank == 0 else f"no. {rank + 1}"
             rows.append(Row(label, nearest[:, rank], alt=f"training images, {label}"))
-            rows.append(Row("distance", [f"{value:.3g}" for value in distances[:, rank].tolist()]))
+            rows.append(Row("distance", [f"{value:#.3g}" for value in distances[:, rank].tolist()]))
         tables.append(image_rows(rows, budget=STRIP_BUDGET // 2))
     note = (
         "Under each sample the training images nearest to it, mirrored where that is nearer; distances are root mean "
@@ -167,7 +167,7 @@ def _traversal(found: Traversal | None) -> str:
         return ""
     header = [f"{value:+.2g}".replace("-", "−") if value else "0" for value in found.values]
     rows = [
-        Row(f"dim {d}", images, f"{number(round(kl, 2))} nats", f"dimension {d} from {header[0]} to {header[-1]}")
+        Row(f"dim {d}", images, f"{kl:.2f} nats", f"dimension {d} from {header[0]} to {header[-1]}")
         for d, kl, images in zip(found.dimensions, found.kl, found.images, strict=True)
     ]
     note = "One latent dimension a row, those with the largest KL, moved alone; columns are in standard deviations."
