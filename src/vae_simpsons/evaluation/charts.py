@@ -15,7 +15,7 @@ LINE_HEIGHT = 14
 class Line(NamedTuple):
     """One curve."""
 
-    name: str
+    name: str | None  # written at its end with the last value; None: neither is
     points: Sequence[tuple[float, float]]
     colour: int
     dashed: bool = False
@@ -66,7 +66,9 @@ def line_chart(name: str, lines: Sequence[Line], x_name: str = "epoch") -> str:
 
 def describe(name: str, lines: Sequence[Line], x_name: str) -> str:
     """Returns a chart in words."""
-    said = [f"{line.name} from {number(line.points[0][1])} to {number(line.points[-1][1])}" for line in lines]
+    said = [
+        f"{line.name or 'a curve'} from {number(line.points[0][1])} to {number(line.points[-1][1])}" for line in lines
+    ]
     first = min(line.points[0][0] for line in lines)
     last = max(line.points[-1][0] for line in lines)
     return f"{name}: {'; '.join(said)}; {x_name} {number(first)} to {number(last)}"
@@ -166,11 +168,11 @@ def _x_numbers(axis: Axis, name: str) -> str:
 
 def _end_names(lines: Sequence[Line], axis: Axis) -> list[str]:
     """Returns the name and last value of each line at its end, moved apart where they would cover each other."""
-    wanted = sorted((axis.at(line.points[-1][1]) + 4, i) for i, line in enumerate(lines))
+    wanted = sorted((axis.at(line.points[-1][1]) + 4, i) for i, line in enumerate(lines) if line.name is not None)
     placed: list[float] = []
     for y, _ in wanted:
         placed.append(max(y, placed[-1] + LINE_HEIGHT) if placed else max(y, TOP + 4))
-    excess = max(0.0, placed[-1] - (HEIGHT - BOTTOM + 2))
+    excess = max(0.0, max(placed, default=0) - (HEIGHT - BOTTOM + 2))
     parts = []
     for y, (_, i) in zip(placed, wanted, strict=True):
         line = lines[i]

@@ -18,6 +18,8 @@ from vae_simpsons.files import format_bytes
 from vae_simpsons.progress import Progress, format_duration
 
 IGNORED = ("out", "data.cache_dir", "data.gpu_share")  # settings that change nothing of a model
+LONGEST = 60  # characters of a fact in a column
+PREPARED = ("data.path", "data.image_size", "data.channels", "data.crop", "data.resize")  # what an image looks like
 LOSS_SCALE = ("objective.beta", "objective.kld_weight")  # settings that give val/loss another meaning
 
 
@@ -62,20 +64,17 @@ def sentences(runs: Sequence[FinishedRun]) -> list[str]:
         others = " and ".join(f"{number(value)} in {name}" for name, value in errors.items() if name != best)
         said.append(f"{best} reconstructs best: its validation mse is {number(errors[best])}, and {others}.")
     if not same:
-        said.append("The runs do not validate on the same images, so their figures are of different things.")
+        said.append("The runs do not validate on the same images: compare the pictures, and figures with care.")
     if any(len({run.settings[key] for run in runs}) > 1 for key in LOSS_SCALE):
-        said.append("The weight of the KL term differs, so loss and ELBO do not compare; mse and the evaluation's do.")
+        said.append("The weight of the KL term differs: loss and ELBO do not compare.")
     return said
 
 
 def _same_images(runs: Sequence[FinishedRun]) -> bool:
     """Whether all runs validate on the same images, prepared in the same way."""
-    data = [{k: v for k, v in run.settings.items() if k.startswith("data.image") or k in PREPARED} for run in runs]
+    data = [[run.settings[key] for key in PREPARED] for run in runs]
     splits = [path.read_bytes() if (path := run.folder / SPLIT).is_file() else None for run in runs]
     return all(d == data[0] for d in data) and None not in splits and all(s == splits[0] for s in splits)
-
-
-PREPARED = ("data.path", "data.channels", "data.crop", "data.resize")
 
 
 def _settings(runs: Sequence[FinishedRun]) -> str:
@@ -84,8 +83,8 @@ def _settings(runs: Sequence[FinishedRun]) -> str:
     rows = {key: [show(_plain(run.settings[key])) for run in runs] for key in keys}
     rows["epochs trained"] = [clean(run.curves[-1]["epoch"]) if run.curves else "–" for run in runs]
     rows["time"] = [_time(run) for run in runs]
-    for key in ("device", "commit"):
-        rows[key] = [show(run.environment.get(key, "–")) for run in runs]
+    for key, length in (("device", LONGEST), ("commit", 10)):
+        rows[key] = [clean(str(run.environment.get(key) or "–")[:length]) for run in runs]
     note = "" if keys else paragraph("None: the same settings.")
     return note + _side_by_side(runs, {k: v for k, v in rows.items() if k in keys or len(set(v)) > 1})
 
@@ -152,16 +151,10 @@ def _curves(runs: Sequence[FinishedRun]) -> str:
     for name, columns in grouped(_columns(runs)).items():
         if name == "sigma":
             columns = [column for column in columns if column != "sigma/implied"]
-        lines = [
-            Line(
-                "train" if column.startswith("train/") else "",
-                points(run.curves, column),
-                i,
-                column.startswith("train/"),
-            )
-            for column in columns
-            for i, run in enumerate(runs)
-        ]
+        lines = []
+        for column in columns:
+            train = column.startswith("train/")
+            lines += [Line(None if train else "", points(run.curves, column), i, train) for i, run in enumerate(runs)]
         charts.append(chart_figure(name, line_chart(name, lines)))
     if not any(charts):
         return paragraph("None: no run has a metrics.csv.")
