@@ -12,6 +12,7 @@ from vae_simpsons import __version__
 from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import CHECK, IMPORT, TOONS
 from vae_simpsons.cli.encode import ENCODE
+from vae_simpsons.cli.evaluate import EVALUATE
 from vae_simpsons.cli.export import EXPORT
 from vae_simpsons.cli.parsing import Parser, Verb
 from vae_simpsons.cli.sample import SAMPLE
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   vae data check my_pictures
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
   vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
+  vae evaluate --ckpt runs/toons/<time>/last.ckpt
   vae compare runs/toons/* --out compare.html
   vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
@@ -45,7 +47,15 @@ DATA = Group(
 )
 VERBS = Group(
     "Train a variational autoencoder on a folder of images and sample from it.",
-    {"train": TRAIN, "sample": SAMPLE, "encode": ENCODE, "compare": COMPARE, "export": EXPORT, "data": DATA},
+    {
+        "train": TRAIN,
+        "sample": SAMPLE,
+        "encode": ENCODE,
+        "evaluate": EVALUATE,
+        "compare": COMPARE,
+        "export": EXPORT,
+        "data": DATA,
+    },
 )
 
 
