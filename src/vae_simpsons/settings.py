@@ -99,6 +99,9 @@ class Trainer:
         "stop", "when a loss or gradient is not finite: stop the run or skip the step"
     )
     log_every_n_steps: int = setting(50, "steps between two values of train/loss_step", low=1, high=1_000_000)
+    evaluate_every: int | None = setting(
+        None, "epochs between measurements of vae evaluate's quick figures, which become curves; null: none", low=1
+    )
     save_every_minutes: float = setting(5.0, "minutes between saves of last.ckpt within an epoch", low=0)
 
 

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
@@ -76,6 +78,12 @@ class StageModule(pl.LightningModule):
         learning_rate = self.stage.learning_rate(self.current_epoch)
         set_learning_rate(self.adam, learning_rate)
         self.log("lr", learning_rate, on_step=False, on_epoch=True, logger=False)
+
+    @property
+    def resumes_within_epoch(self) -> bool:
+        """Whether the first epoch is the rest of an interrupted one; to be asked before it starts."""
+        position = self.resume.position if self.resume else None
+        return position is not None and position.epoch_steps > 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -172,6 +180,18 @@ class StageModule(pl.LightningModule):
     def epoch_s(self) -> float:
         """Seconds that the current epoch has taken."""
         return time.monotonic() - self.epoch_started
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Has `network` use BatchNorm's statistics during the block, and leaves each layer in the mode that it was in."""
+    modes = [(layer, layer.training) for layer in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
 
 
 def load_optimizer(adam: torch.optim.Optimizer, network: nn.Module, resume: Checkpoint) -> None:
