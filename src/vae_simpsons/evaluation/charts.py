@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 360, 220  # of a line chart, about its size in pixels on a page
-LEFT, RIGHT, TOP, BOTTOM = 48, 92, 10, 28  # margins: numbers at the left, names of the lines at the right
+LEFT, RIGHT, TOP, BOTTOM = 56, 92, 10, 28  # margins: numbers at the left, names of the lines at the right
 COLOURS = 8  # of classes and of runs; the next class is grey, for all that are left
 WIDE_SPAN = 50  # largest over smallest value from which an axis is logarithmic
 LINE_HEIGHT = 14

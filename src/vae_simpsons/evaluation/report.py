@@ -99,7 +99,8 @@ def figure_table(figures: Sequence[Figure]) -> str:
         rows.append(
             f'<tr><th scope="row">{clean(f.name)}<small>{clean(f.definition)}</small></th>'
             f'<td data-label="value"><b>{value_and_error(f)}</b></td>'
-            f'<td data-label="reference">{reference or "–"}</td><td data-label="N">{f.count:,}</td></tr>'
+            f'<td data-label="reference">{reference or "–"}</td>'
+            f'<td data-label="N">{f.count:,} <small>{clean(f.split)}</small></td></tr>'
         )
     return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
