@@ -27,7 +27,6 @@ EXAMPLES = """examples:
   vae sample --ckpt runs/toons/<time>/last.ckpt -n 64
   vae encode my_pictures --ckpt runs/toons/<time>/last.ckpt --out latents
   vae evaluate --ckpt runs/toons/<time>/last.ckpt
-  vae compare runs/toons/* --out compare.html
   vae export --ckpt runs/toons/<time>/last.ckpt --out toons_model
 
 'vae train -h' lists the settings, 'vae train --help' explains them.

@@ -23,4 +23,4 @@ def run_compare(options: Namespace) -> int:
     return 0
 
 
-COMPARE = Verb("compare runs on one page: settings, figures, curves and pictures", add_compare_options, run_compare)
+COMPARE = Verb("put runs beside each other on one page", add_compare_options, run_compare)
