@@ -1,6 +1,7 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,15 @@ from vae_simpsons.data.pack import open_pack
 from vae_simpsons.data.pictures import Pictures, open_pictures, pictures_of
 from vae_simpsons.devices import pick_device
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.curves import read_curves
+from vae_simpsons.evaluation.evaluate import describe_run, evaluate, images_of_run
+from vae_simpsons.evaluation.result import Evaluation
+from vae_simpsons.evaluation.runs import CURVES, SPLIT
 from vae_simpsons.export import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
 from vae_simpsons.inference.arithmetic import attribute_vector
+from vae_simpsons.inference.blocks import device_of
 from vae_simpsons.inference.grids import Grid, pictures_in
 from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
 from vae_simpsons.inference.walk import check_walk, walk
@@ -187,6 +193,46 @@ class VAE:
         data = rundata.moved_data(self.settings, source, cache_dir)
         pack = open_pack(source_of(data, progress), data, progress)
         return encode.encode_pack(self.network, pack, folder, progress), pack.index
+
+    def evaluate(
+        self,
+        source: str | Path | None = None,
+        split: str = "val",
+        samples: int | None = None,
+        seed: int = 0,
+        quick: bool = False,
+        cache_dir: str | None = None,
+        progress: Progress = no_progress,
+    ) -> Evaluation:
+        """Returns every figure that the images allow, and what they mean; on a CPU a seed gives the same figures.
+
+        Args:
+            source: a folder of pictures or an archive of one, prepared as in training; None: the pictures of the run.
+            split: val or train: the images whose reconstructions, likelihoods and latents are measured.
+            samples: images that are drawn, and the most on each side of a figure; None: 5,000, or 500 with `quick`.
+            quick: fewer images for each figure, in half a minute.
+            cache_dir: where packed images are kept; None: where the run kept them.
+
+        Raises:
+            VAEError: no pictures there; an export, which does not say where its pictures are, without `source`.
+        """
+        if source is None and self.checkpoint.position is None:
+            raise VAEError("source: an exported model does not name its images. Give the folder that they are in.")
+        for name, number, low in (("samples", samples, 1), ("seed", seed, 0)):
+            if number is not None and number < low:
+                raise VAEError(f"{name}: {number} is not accepted. Give a whole number >= {low}.")
+        folder = self.checkpoint.path.parent
+        settings = replace(self.settings, data=rundata.moved_data(self.settings, source, cache_dir))
+        dataset, split_from = images_of_run(settings, folder / SPLIT, progress)
+        about = describe_run(self.checkpoint.path, self.epochs) | {
+            "device": str(device_of(self.network)),
+            "data": str(dataset.source),
+            "split_from": split_from,
+        }
+        return evaluate(
+            self.network, settings, dataset, progress, split=split, most=samples, seed=seed, quick=quick,
+            about=about, curves=read_curves(folder / CURVES),
+        )  # fmt: skip
 
     def export(self, folder: Path, name: str | None = None) -> list[Path]:
         """Writes the weights and a model card into the empty `folder`; returns the files' paths."""

@@ -122,6 +122,9 @@ class Trainer:
         "stop", "when a loss or gradient is not finite: stop the run or skip the step"
     )
     log_every_n_steps: Count = setting(50, "steps between two values of train/loss_step")
+    evaluate_every: Count | None = setting(
+        None, "epochs between measurements of vae evaluate's quick figures, which become curves; null: none"
+    )
     save_every_minutes: NotNegative = setting(5.0, "minutes between saves of last.ckpt within an epoch")
 
 

@@ -57,10 +57,13 @@ def test_a_run_folder_holds_what_the_readme_says(run_folder):
         "best.ckpt",
         "split.csv",
         "pictures",
+        "projector",
+        "projector_config.pbtxt",
     }
     assert len([p for p in run_folder.iterdir() if p.name.startswith("events.")]) == 1
     made = sorted(p.name for p in (run_folder / "pictures").iterdir())
-    assert made == [f"{what}_{epoch:04d}.png" for what in ("reconstructions", "samples") for epoch in (1, 2)]
+    kinds = ("reconstructions", "samples", "traversal")
+    assert made == [f"{kind}_{epoch:04d}.png" for kind in kinds for epoch in (1, 2)]
     resolved = from_flat(read_yaml(run_folder / "config.yaml"))
     assert resolved.model.widths == (8, 16, 16) and resolved.optimizer.lr == 0.005
     environment = json.loads((run_folder / "environment.json").read_text())
@@ -88,9 +91,9 @@ def test_tensorboard_shows_curves_pictures_latents_and_hyperparameters(run_folde
     curves = {f"{side}/{what}" for side in ("train", "val") for what in ("loss", "mse", "kl", "elbo")}
     assert scalars >= curves | {"lr", "sigma/residual", "sigma/implied", "val/active_units", "final/val/loss"}
     assert len(seen.Scalars("val/loss")) == 2
-    assert set(seen.Tags()["images"]) == {"reconstructions", "samples"}
+    assert set(seen.Tags()["images"]) == {"reconstructions", "samples", "traversal"}
     assert len(seen.Images("samples")) == 2
-    assert "kl_per_dimension" in seen.Tags()["histograms"]
+    assert set(seen.Tags()["histograms"]) == {"kl_per_dimension", "mu", "sigma"}
     assert "_hparams_/session_start_info" in seen.summary_metadata
     for row, point in zip(rows(run_folder), seen.Scalars("val/elbo"), strict=True):
         assert point.value == pytest.approx(float(row["val/elbo"]), rel=1e-5)

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from vae_simpsons import __version__
 from vae_simpsons.cli.arithmetic import ARITHMETIC
+from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import DATA
 from vae_simpsons.cli.decode import DECODE
+from vae_simpsons.cli.evaluate import EVALUATE
 from vae_simpsons.cli.interpolate import INTERPOLATE
 from vae_simpsons.cli.neighbors import NEIGHBORS
 from vae_simpsons.cli.parsing import Group, Parser, Verb
@@ -38,6 +40,8 @@ VERBS = {
     "traverse": TRAVERSE,
     "arithmetic": ARITHMETIC,
     "neighbors": NEIGHBORS,
+    "evaluate": EVALUATE,
+    "compare": COMPARE,
     "encode": ENCODE,
     "decode": DECODE,
     "export": EXPORT,

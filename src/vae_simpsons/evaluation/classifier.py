@@ -17,7 +17,7 @@ from vae_simpsons.evaluation.blocks import in_blocks
 from vae_simpsons.evaluation.figures import Figure, mean_figure, require
 from vae_simpsons.images import normalise
 
-STEPS, BATCH = 500, 64  # however many images there are
+STEPS, BATCH = 300, 64  # however many images there are
 PEAK_RATE = 3e-3  # of Adam, reached after a tenth of the steps; then a cosine to 0
 WIDTHS = (24, 48, 96, 192)  # channels after each halving
 LARGEST = 64  # pixels; larger images are reduced

@@ -53,7 +53,7 @@ def scores(found: Readout) -> tuple[float, float, float]:
     total = by_dimension.sum()
     if total == 0 or len(found.names) < 2:
         return 0.0, 0.0, float(found.explained.mean()) if len(found.explained) else 0.0
-    disentanglement = float(by_dimension @ _concentration(found.importance.T)) / total
+    disentanglement = float(by_dimension @ _concentration(found.importance.T) / total)
     completeness = float(np.where(by_factor > 0, _concentration(found.importance), 0.0).mean())
     return disentanglement, completeness, float(found.explained.mean())
 

@@ -130,6 +130,15 @@ def weights_file() -> Path:
     return found[0]
 
 
+def is_installed() -> bool:
+    """Whether the package with the weights is."""
+    try:
+        weights_file()
+    except VAEError:
+        return False
+    return True
+
+
 def folded(stored: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
     """The package's tensors under our names, each batch norm folded into the convolution before it."""
     pairs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}

@@ -19,6 +19,7 @@ class Figure:
     definition: str  # one line, with the unit
     reference: float | None = None  # the same figure of something that needs no model
     reference_is: str = ""  # what `reference` is of
+    split: str = ""  # which images it is over: train, val, all, samples
 
 
 def mean_figure(

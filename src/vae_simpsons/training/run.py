@@ -19,11 +19,13 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.announce import announcement, summary
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose_engine
+from vae_simpsons.training.evaluating import QuickFigures
 from vae_simpsons.training.health import Health
 from vae_simpsons.training.lightning import quiet_lightning, set_position
 from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
+from vae_simpsons.training.projector import Projector
 from vae_simpsons.training.resuming import check_position, check_resumable
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
@@ -136,11 +138,13 @@ def build_callbacks(run: Run) -> list[pl.Callback]:
     """Returns what happens around the steps. Lightning calls them in this order, and the order matters:
 
     Pictures and figures of an epoch are written before the checkpoint that says the epoch is done, so that a run killed
-    in between makes them again; a run stops only once it has been saved.
+    in between makes them again; a run stops only once it has been saved. The projector and the quick figures come after
+    the checkpoint, and the projector's files before the wait for the last writes.
     """
     health = Health()
     saving = SaveCheckpoints(run, health)
-    return [Pictures(run), health, MetricsTable(run), saving, EpochProgress(), StopOnSignal(saving)]
+    writing = [Pictures(run), health, MetricsTable(run), Projector(run), saving]
+    return [*writing, EpochProgress(), StopOnSignal(saving), QuickFigures(run)]
 
 
 def check_device(settings: Settings) -> None:

@@ -41,6 +41,8 @@ class RunFolder:
         self.last = path / "last.ckpt"  # the checkpoint that was saved last
         self.best = path / "best.ckpt"  # the one of the best epoch
         self.pictures = path / "pictures"  # of each epoch, PNG
+        self.evaluations = path / "evaluation.csv"  # the evaluation's quick figures, one row a measurement
+        self.projector = path / "projector"  # what TensorBoard's projector shows
 
     def holds_a_run(self) -> bool:
         """Whether some run has written here."""

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
@@ -79,6 +81,12 @@ class StageModule(pl.LightningModule):
         self.log("lr", learning_rate, on_step=False, on_epoch=True, logger=False)
 
     @property
+    def resumes_within_epoch(self) -> bool:
+        """Whether the first epoch is the rest of an interrupted one; to be asked before it starts."""
+        position = self.resume.position if self.resume else None
+        return position is not None and position.epoch_steps > 0
+
+    @property
     def steps_per_epoch(self) -> int:
         return self.trainer.datamodule.steps_per_epoch
 
@@ -152,6 +160,18 @@ class StageModule(pl.LightningModule):
     def epoch_s(self) -> float:
         """Seconds that the current epoch has taken."""
         return time.monotonic() - self.epoch_started
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Has `network` use BatchNorm's statistics during the block, and leaves each layer in the mode that it was in."""
+    modes = [(layer, layer.training) for layer in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
 
 
 class Guard(nn.Module):

@@ -37,9 +37,15 @@ class MetricsTable(pl.Callback):
         row |= {name: f"{value:.8g}" for name, value in figures.items()}
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
-        if trainer.current_epoch + 1 == trainer.max_epochs:
-            final = {f"final/{name}": value for name, value in figures.items()}
-            trainer.logger.log_hyperparams(to_flat(module.settings), final, last_step(trainer))
+        epoch, every = trainer.current_epoch + 1, module.settings.trainer.evaluate_every
+        if epoch == trainer.max_epochs and (every is None or epoch % every):  # else QuickFigures has more to log
+            log_settings(trainer, module, figures)
+
+
+def log_settings(trainer: pl.Trainer, module: StageModule, figures: dict[str, float]) -> None:
+    """Adds the settings and the final figures to the HPARAMS tab, which shows the first that it gets."""
+    final = {f"final/{name}": value for name, value in figures.items()}
+    trainer.logger.log_hyperparams(to_flat(module.settings), final, last_step(trainer))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -17,6 +17,9 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.stages.base import Stage
 
 SAMPLES = 64  # shown after each epoch
+TRAVERSED = 8  # latent dimensions, those with the largest KL, a row each
+REACH = 3.0  # standard deviations of the prior that they are moved to either side
+SHOWN_LATENTS = 512  # validation images, the first, whose mu and sigma the histograms show
 SAMPLES_SEED = 0  # of the z that every epoch's samples are decoded from
 FEW_UNITS = 0.02  # share of the latent dimensions that are active, below which the posterior has collapsed
 LITTLE_VARIANCE = 1e-3  # of the reconstructions, as a share of the images' own, below which the decoder is dead
@@ -73,11 +76,15 @@ class AutoencoderStage(Stage):
     def start_validation(self, device: torch.device, seed: int) -> None:
         """Begins a validation with the noise of every other one, so that curves differ by the model alone."""
         self.sums = ValidationSums(self.latent_values, device)
+        self.latents: list[tuple[Tensor, Tensor | None]] = []
         self.noise = torch.Generator(device).manual_seed(seed)
 
     def validate(self, batch: Batch) -> None:
         x = normalise(batch.pixels)
-        self.sums.add(x, *self.network(x, self.noise))
+        recon, mu, log_var = self.network(x, self.noise)
+        self.sums.add(x, recon, mu, log_var)
+        if sum(len(mu) for mu, _ in self.latents) < SHOWN_LATENTS:
+            self.latents.append((mu, log_var))
 
     def end_validation(self, add_up: Callable[[Tensor], Tensor]) -> dict[str, float]:
         self.means = means = self.sums.means(add_up)
@@ -110,10 +117,26 @@ class AutoencoderStage(Stage):
         pictures = {"reconstructions": interleave_rows(originals, recon, columns)}
         if self.network.variational:
             pictures["samples"] = denormalise(torch.cat(list(sample(self.network, SAMPLES, SAMPLES_SEED))))
+            pictures["traversal"] = denormalise(latents.decode(self.network, self.traversal(columns)))
         return pictures
 
+    def traversal(self, steps: int) -> Tensor:
+        """Returns latents (rows * steps, *latent): zero, but for one dimension a row that goes from -REACH to REACH."""
+        assert self.means is not None, "after a validation"
+        dimensions = self.means.kl_per_dimension.argsort(descending=True, stable=True)[:TRAVERSED]
+        z = torch.zeros(len(dimensions), steps, self.latent_values)
+        for row, dimension in zip(z, dimensions, strict=True):
+            row[:, dimension] = torch.linspace(-REACH, REACH, steps)
+        return z.flatten(0, 1).unflatten(1, self.network.latent_shape)
+
     def histograms(self) -> dict[str, Tensor]:
-        return {"kl_per_dimension": self.means.kl_per_dimension} if self.network.variational else {}
+        """Returns the nats of each latent dimension over the last validation, and mu and sigma of its first images."""
+        assert self.means is not None, "after a validation"
+        mu = torch.cat([mu for mu, _ in self.latents])[:SHOWN_LATENTS].flatten()
+        if not self.network.variational:
+            return {"mu": mu}
+        log_var = torch.cat([log_var for _, log_var in self.latents])[:SHOWN_LATENTS].flatten()
+        return {"kl_per_dimension": self.means.kl_per_dimension, "mu": mu, "sigma": torch.exp(0.5 * log_var)}
 
     def describe(self) -> dict[str, str]:
         """Returns the network's shapes and what the weight of the KL term says about pixels."""

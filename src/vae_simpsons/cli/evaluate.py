@@ -1,0 +1,65 @@
+"""`vae evaluate`: measures a trained model and says what the figures mean."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint, add_device, add_number
+from vae_simpsons.errors import renamed
+
+SPLITS = ("val", "train")
+
+
+def add_evaluate_options(parser: Parser) -> None:
+    """Adds the options of `vae evaluate`."""
+    add_checkpoint(parser)
+    parser.add_argument(
+        "--data.path", dest="source", metavar="PATH", help="folder, zip or tar of images (default: the run's)"
+    )
+    parser.add_argument(
+        "--data.cache_dir", dest="cache_dir", metavar="PATH", help="folder for packed images (default: the run's)"
+    )
+    parser.add_argument(
+        "--split", default="val", choices=SPLITS, metavar="{val,train}", help="the images measured (default val)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        metavar="INT",
+        help="images drawn, and the most on each side of a figure (default 5000, with --quick 500)",
+    )
+    add_number(parser, "--seed", 0, "the same seed gives the same figures", low=0)
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="folder for evaluation.json and report.html (default: evaluation, beside the checkpoint)",
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer images for each figure: half a minute")
+    add_device(parser)
+
+
+def run_evaluate(options: Namespace) -> int:
+    """Prints the table of figures and writes it, with the report."""
+    from vae_simpsons import VAE
+    from vae_simpsons.evaluation import output, table
+    from vae_simpsons.progress import format_duration, progress_bar
+
+    with renamed(path="--ckpt", device="--device", out="--out", source="--data.path", samples="--samples"):
+        model = VAE.load(options.ckpt, options.device)
+        folder = Path(options.out).expanduser() if options.out else model.checkpoint.path.parent / output.FOLDER
+        output.check_target(folder)
+        found = model.evaluate(
+            options.source,
+            split=options.split,
+            samples=options.samples,
+            seed=options.seed,
+            quick=options.quick,
+            cache_dir=options.cache_dir,
+            progress=progress_bar,
+        )
+        files = output.write_evaluation(found, folder)
+    print(table.format_table(found))
+    print(f"\nmeasured in {format_duration(found.run['seconds'])}: {', '.join(map(str, files))}")
+    return 0
+
+
+EVALUATE = Verb("measure a trained model: a table of figures and a report", add_evaluate_options, run_evaluate)

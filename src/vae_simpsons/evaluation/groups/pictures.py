@@ -1,0 +1,92 @@
+"""The pictures of an evaluation: reconstructions, neighbours, a traversal and a map of the latents."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from vae_simpsons.evaluation.blocks import filled
+from vae_simpsons.evaluation.distances import distance_rows
+from vae_simpsons.evaluation.groups.latents import kl_of_each_dimension
+from vae_simpsons.evaluation.groups.subject import Subject, choose
+from vae_simpsons.evaluation.result import LatentMap, Neighbours, Reconstructions, Traversal
+from vae_simpsons.images import denormalise
+
+SHOWN = 8  # reconstructions of each kind
+QUERIES, NEAREST = 16, 3  # samples whose nearest training images are shown, and how many
+STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # of a traversal, standard deviations of mu over the images
+DIMENSIONS = 8  # of a traversal
+POINTS, THUMB = 800, 32  # images on the map, and their largest side in pixels
+
+
+def reconstructions(subject: Subject) -> dict[str, Reconstructions]:
+    """Returns the best, the middle and the worst reconstructions by mse, each from its best to its worst."""
+    found = subject.reconstructed
+    order = found.mse.argsort(stable=True)
+    shown = min(SHOWN, len(order))
+    middle = (len(order) - shown) // 2
+    parts = {"best": order[:shown], "median": order[middle : middle + shown], "worst": order[-shown:]}
+    return {
+        name: Reconstructions(subject.originals[rows], found.recon[rows], found.mse[rows])
+        for name, rows in parts.items()
+    }
+
+
+def neighbours(subject: Subject) -> Neighbours:
+    """Returns the first samples and the training images nearest to them in pixels, mirrored where that is nearer."""
+    queries = subject.samples[:QUERIES]
+    training = subject.pixels(choose(subject.dataset.train, subject.plan.searched, subject.seed))
+    flat = training.flatten(1)
+    plain, mirrored = (_squared(x.flatten(1), flat) for x in (queries, queries.flip(-1)))
+    squared, numbers = torch.minimum(plain, mirrored).topk(min(NEAREST, len(flat)), dim=1, largest=False)
+    flipped = mirrored.gather(1, numbers) < plain.gather(1, numbers)
+    nearest = training[numbers]  # (n, k, C, H, W)
+    nearest = torch.where(flipped[:, :, None, None, None], nearest.flip(-1), nearest)
+    return Neighbours(queries, nearest, (squared / subject.values).sqrt())
+
+
+def traversal(subject: Subject) -> Traversal:
+    """Returns the dimensions of largest KL, each moved alone away from the mean of the posteriors' means."""
+    mu = subject.posterior[0]
+    flat = mu.flatten(1)
+    kl = kl_of_each_dimension(subject)
+    order = sorted(range(len(kl)), key=lambda d: (-kl[d], d))[:DIMENSIONS]
+    centre, spread = flat.mean(0), flat.std(0, correction=0)
+    z = centre.repeat(len(order), len(STEPS), 1)  # (dimensions, steps, D)
+    for row, dimension in enumerate(order):
+        z[row, :, dimension] += spread[dimension] * torch.tensor(STEPS)
+    z = z.flatten(0, 1).unflatten(1, mu.shape[1:])
+    with torch.inference_mode():
+        parts = [subject.decode(filled(part, subject.block))[: len(part)] for part in z.split(subject.block)]
+    images = denormalise(torch.cat(parts)).unflatten(0, (len(order), len(STEPS)))
+    return Traversal(order, [kl[d] for d in order], list(STEPS), images)
+
+
+def latent_map(subject: Subject) -> LatentMap | None:
+    """Returns some of the images on the first two principal components of mu; None below three images or dimensions."""
+    rows = torch.from_numpy(choose(np.arange(len(subject.images)), POINTS, subject.seed))
+    mu = subject.posterior[0].flatten(1)[rows].double()
+    if min(mu.shape) < 2 or len(mu) < 3:
+        return None
+    centred = mu - mu.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, [-1, -2]]
+    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have no sign of their own
+    shares = (values.clamp_min(0.0) / values.clamp_min(0.0).sum().clamp_min(1e-300)).tolist()
+    labels = subject.dataset.labels[torch.from_numpy(subject.images)][rows]
+    thumbnails = _thumbnails(subject.originals[rows])
+    return LatentMap(centred @ axes, (shares[-1], shares[-2]), thumbnails, labels, subject.dataset.class_names)
+
+
+def _thumbnails(pixels: Tensor) -> Tensor:
+    """Returns uint8 images (n, C, h, w) whose larger side is at most THUMB."""
+    height, width = pixels.shape[-2:]
+    scale = min(1.0, THUMB / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
+
+
+def _squared(images: Tensor, training: Tensor) -> Tensor:
+    """Squared distances (n, N), float64."""
+    parts = [rows for block in training.split(1024) for _, rows in distance_rows(images, block)]
+    return torch.cat(parts, dim=1)

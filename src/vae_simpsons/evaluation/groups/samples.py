@@ -1,0 +1,90 @@
+"""Samples against training images, in features and in sharpness, beside held-out images and reconstructions."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_simpsons.evaluation import distances
+from vae_simpsons.evaluation.features import FEATURES
+from vae_simpsons.evaluation.figures import Figure
+from vae_simpsons.evaluation.groups.reconstruction import sharpness
+from vae_simpsons.evaluation.groups.subject import SAMPLES, Subject, attempt, choose
+
+HELD_OUT = "held-out images"
+RECON = "reconstructions"
+AGAINST_TRAIN = " vs train"
+
+
+def samples(subject: Subject, missing: list[str]) -> list[Figure]:
+    """Kernel and Frechet distance, density, coverage, sharpness of samples."""
+    figures = []
+    if not subject.no_features:
+        figures += attempt(missing, lambda: _distance_figures(subject, of_samples, distances.kernel_distance))
+        figures += attempt(missing, lambda: _distance_figures(subject, of_samples, distances.frechet_distance))
+        figures += attempt(missing, lambda: _density_and_coverage(subject))
+    figures += attempt(missing, lambda: sharpness(subject.samples, subject.originals, "samples"))
+    return [f if f.split else replace(f, split=SAMPLES) for f in figures]
+
+
+def reconstruction_distances(subject: Subject, missing: list[str]) -> list[Figure]:
+    """The kernel and Frechet distance of reconstructions, which bound what any samples of this decoder reach."""
+    if subject.no_features:
+        return []
+    found = attempt(missing, lambda: _distance_figures(subject, of_recon, distances.kernel_distance))
+    if len(subject.images) >= 2 * FEATURES and len(subject.training) >= 2 * FEATURES:
+        found += attempt(missing, lambda: _distance_figures(subject, of_recon, distances.frechet_distance))
+    return [replace(f, name=f"{f.name} of {RECON}", split=subject.split + AGAINST_TRAIN) for f in found]
+
+
+def of_samples(subject: Subject) -> Tensor:
+    """Returns the features of the samples."""
+    return subject.features(SAMPLES, lambda: subject.samples)
+
+
+def of_recon(subject: Subject) -> Tensor:
+    """Returns the features of the reconstructions."""
+    return subject.features(RECON, lambda: subject.reconstructed.recon)
+
+
+def of_training(subject: Subject) -> Tensor:
+    """Returns the features of the training images that are compared with."""
+    return subject.features("training", lambda: subject.pixels(subject.training))
+
+
+def of_held_out(subject: Subject) -> Tensor:
+    """Returns the features of the validation images that are the floor."""
+    return subject.features("held-out", lambda: subject.pixels(subject.held_out))
+
+
+def _distance_figures(
+    subject: Subject, of: Callable[[Subject], Tensor], measure: Callable[[Tensor, Tensor], Figure]
+) -> list[Figure]:
+    """A distance to the training images, beside that of held-out images where there are enough."""
+    figure = measure(of(subject), of_training(subject))
+    figure = replace(figure, split=SAMPLES + AGAINST_TRAIN)
+    if measure is distances.frechet_distance and len(subject.held_out) < 2 * FEATURES:
+        return [figure]
+    floor = measure(of_held_out(subject), of_training(subject))
+    return [replace(figure, reference=floor.value, reference_is=HELD_OUT)]
+
+
+def _density_and_coverage(subject: Subject) -> list[Figure]:
+    """As many samples as training images as held-out images: both figures depend on how many there are."""
+    count = min(len(subject.samples), len(subject.training), len(subject.held_out))
+    sets = [of(subject) for of in (of_samples, of_held_out, of_training)]
+    drawn, held_out, training = (some_rows(features, count, subject.seed) for features in sets)
+    found = distances.density_and_coverage(drawn, training)
+    floors = distances.density_and_coverage(held_out, training)
+    split = SAMPLES + AGAINST_TRAIN
+    return [
+        replace(f, reference=floor.value, reference_is=HELD_OUT, split=split)
+        for f, floor in zip(found, floors, strict=True)
+    ]
+
+
+def some_rows(x: Tensor, count: int, seed: int) -> Tensor:
+    """Returns `count` rows of x (n, ...), which `seed` decides."""
+    return x[torch.from_numpy(choose(np.arange(len(x)), count, seed))]

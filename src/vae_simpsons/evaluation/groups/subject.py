@@ -1,0 +1,159 @@
+"""What is measured: a network, the images of its run, and what several groups of figures need of them, made once."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import permutation
+from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation import pixels as seen
+from vae_simpsons.evaluation.blocks import BLOCK, in_blocks
+from vae_simpsons.evaluation.features import features, load_network
+from vae_simpsons.evaluation.figures import Figure
+from vae_simpsons.evaluation.likelihood import posteriors
+from vae_simpsons.evaluation.plan import Bar, Plan
+from vae_simpsons.images import denormalise, normalise
+from vae_simpsons.inference.blocks import block_size, device_of
+from vae_simpsons.inference.sample import sample
+from vae_simpsons.models import Autoencoder
+
+CHOICE_STREAM = 0xE7A1  # separates the choice of images from whatever else a seed decides
+TRAIN, VAL, SAMPLES = "train", "val", "samples"
+
+
+class Reconstructed(NamedTuple):
+    """The images of the evaluated split through the network, from mu; one value an image, (n,), float64."""
+
+    recon: Tensor  # uint8 (n, C, H, W)
+    mse: Tensor
+    ssim: Tensor  # NaN where images are too small
+    ms_ssim: Tensor  # likewise
+
+
+class Subject:
+    """What every group of figures is measured on.
+
+    Attributes:
+        images: indices of the images of the evaluated split that are looked at, ascending.
+        training: indices of the training images that images are compared with, ascending.
+        held_out: indices of the validation images that are compared with them, the floor, ascending.
+    """
+
+    def __init__(
+        self, network: Autoencoder, kl_weight: float, dataset: Dataset, split: str, seed: int, plan: Plan, bar: Bar
+    ) -> None:
+        """`kl_weight` is beta * kld_weight of the loss; `network` must be in eval mode."""
+        self.network, self.kl_weight, self.dataset = network, kl_weight, dataset
+        self.split, self.seed, self.plan, self.bar = split, seed, plan, bar
+        self.images = choose(dataset.train if split == TRAIN else dataset.val, plan.images, seed)
+        self.training = choose(dataset.train, plan.training, seed)
+        self.held_out = choose(dataset.val, plan.held_out, seed)
+        self._features: dict[str, Tensor] = {}
+
+    @property
+    def values(self) -> int:
+        """C * H * W of an image."""
+        return int(np.prod(self.network.image_shape))
+
+    @property
+    def block(self) -> int:
+        """How many images the network is given at a time."""
+        return min(BLOCK, block_size(self.network))
+
+    def pixels(self, indices: np.ndarray) -> Tensor:
+        """Returns the uint8 images (n, C, H, W) at `indices`, in memory."""
+        return self.dataset.pack.pixels[torch.from_numpy(indices)]
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mu and log_var, on the CPU, of a full block x in [-1, 1]; an autoencoder's log_var is empty."""
+        found = [self.network.encode(part) for part in x.to(device_of(self.network)).split(self.block)]
+        mu = torch.cat([m for m, _ in found]).cpu()
+        log_vars = [v for _, v in found if v is not None]
+        return mu, torch.cat(log_vars).cpu() if log_vars else mu.new_empty(len(mu), 0)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Returns recon, on the CPU, of a full block z (n, *latent)."""
+        parts = z.to(device_of(self.network)).split(self.block)
+        return torch.cat([self.network.decode(part).float().cpu() for part in parts])
+
+    @cached_property
+    def originals(self) -> Tensor:
+        """The pixels of `images`."""
+        return self.pixels(self.images)
+
+    @cached_property
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """mu and log_var (n, *latent) of `images`."""
+        return posteriors(self.encode, self.originals, self.bar.part("encode", len(self.images)))
+
+    @cached_property
+    def reconstructed(self) -> Reconstructed:
+        """`images` through the network."""
+        small = min(self.network.image_shape[1:]) < seen.TAPS
+
+        def look(mu: Tensor, pixels: Tensor) -> tuple[Tensor, ...]:
+            recon, x = self.decode(mu), normalise(pixels)
+            mse = seen.squared_errors(recon, x)
+            ssim, ms_ssim = [mse * torch.nan] * 2 if small else (seen.ssim(recon, x), seen.ms_ssim(recon, x))
+            return denormalise(recon), mse, ssim, ms_ssim
+
+        show = self.bar.part("reconstruct", len(self.images))
+        return Reconstructed(*in_blocks(look, self.posterior[0], self.originals, size=self.block, on_progress=show))
+
+    @cached_property
+    def mean_image(self) -> Tensor:
+        """The mean of all training images, (C, H, W) in [-1, 1]."""
+        total = torch.zeros(self.network.image_shape, dtype=torch.int64)
+        for rows in np.array_split(self.dataset.train, -(-len(self.dataset.train) // 1024)):
+            total += self.pixels(rows).sum(0, dtype=torch.int64)
+        return (total.double() / len(self.dataset.train) / 127.5 - 1).float()
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Images drawn from the prior, uint8 (n, C, H, W)."""
+        show = self.bar.part("draw", self.plan.samples)
+        parts: list[Tensor] = []
+        for images in sample(self.network, self.plan.samples, self.seed):
+            parts.append(denormalise(images))
+            show(sum(map(len, parts)))
+        return torch.cat(parts)
+
+    @cached_property
+    def no_features(self) -> str:
+        """Why there are no features; '' where there are."""
+        try:
+            self._feature_network = load_network()
+        except VAEError as e:
+            return str(e).removeprefix("evaluate: ")
+        return ""
+
+    def features(self, name: str, pixels: Callable[[], Tensor]) -> Tensor:
+        """Returns the features (n, 1280) of the uint8 images called `name`; each set is looked at once."""
+        if name not in self._features:
+            done = sum(map(len, self._features.values()))
+            show = self.bar.part("features", self.plan.features)
+            found = features(self._feature_network, pixels(), lambda n: show(done + n))
+            self._features[name] = found
+        return self._features[name]
+
+
+def choose(indices: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Returns `count` of `indices`, ascending, that `seed` decides; all of them where there are no more."""
+    if len(indices) <= count:
+        return indices
+    return np.sort(indices[permutation(len(indices), CHOICE_STREAM, seed)[:count]])
+
+
+def attempt(missing: list[str], measure: Callable[[], list[Figure]]) -> list[Figure]:
+    """Returns the figures that `measure` makes; none where it refuses, and its reason is added to `missing`."""
+    try:
+        return measure()
+    except VAEError as e:
+        if str(e) not in missing:
+            missing.append(str(e))
+        return []
