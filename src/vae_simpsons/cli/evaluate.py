@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.parsing import Parser, Verb, add_checkpoint, add_device, add_number
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.trained import add_checkpoint, add_device
 from vae_simpsons.errors import renamed
 
 SPLITS = ("val", "train")
