@@ -197,7 +197,7 @@ def test_python_and_the_command_line_draw_the_same(run_folder):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "{train,sample,encode,export,data}"),
+        ([], "{train,sample,encode,evaluate,compare,export,data}"),
         (["trian"], "invalid choice: 'trian'"),
         (["train"], "nothing to train. Give --config configs/toons.yaml"),
         (["train", "--config"], "expected one argument"),

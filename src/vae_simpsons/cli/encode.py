@@ -41,4 +41,4 @@ def run_encode(options: Namespace) -> int:
     return 0
 
 
-ENCODE = Verb("encode a folder of images to arrays of mu and log_var", add_encode_options, run_encode)
+ENCODE = Verb("encode a folder of images to mu and log_var", add_encode_options, run_encode)

@@ -88,8 +88,8 @@ def storage(figures: Figures, run: Mapping[str, Any]) -> str | None:
         return f"As a code the model is worse than raw storage: {fitted.value:.2f} bits a pixel value instead of 8."
     if fitted and implied and implied.value >= 8:
         return (
-            f"At the pixel noise that the loss assumes, the model is a worse code than raw storage "
-            f"({implied.value:.2f} bits a pixel value, raw 8); at the fitted noise the same network takes {fitted.value:.2f}."
+            "At the pixel noise that the loss assumes, the model is a worse code than raw storage "
+            f"({implied.value:.2f} bits a pixel value instead of 8); at the fitted noise it takes {fitted.value:.2f}."
         )
     return None
 
@@ -155,7 +155,7 @@ def copies(figures: Figures, run: Mapping[str, Any]) -> str | None:
     if worst.value - (worst.reference or 0.0) > CERTAIN * (worst.error or 0.0):
         return (
             f"{worst.value:.0%} of the samples are close to a single training image ({space}), and "
-            f"{worst.reference:.0%} of the validation images: look at the nearest training images, some samples may be copies."
+            f"{worst.reference:.0%} of the validation images: look at the nearest training images for copies."
         )
     return "No sign of memorisation: samples are no closer to single training images than validation images are."
 
