@@ -185,6 +185,13 @@ def test_epochs_are_thinned_out_until_they_fit(tmp_path):
     assert some.html.count("<img") == 2 * some.epochs and some.html.count(" hidden>") == 2 * (some.epochs - 1)
 
 
+def test_epochs_whose_pictures_are_larger_than_the_last_are_thinned_out_too(tmp_path):
+    run = with_pictures(tmp_path / "a", 12)
+    Image.new("RGB", (64, 64)).save(run.pictures["samples"][12])
+    some = epoch_slider([run], no_progress, len(epoch_slider([run], no_progress).html) // 2)
+    assert 2 < some.epochs <= 6
+
+
 @pytest.mark.parametrize(("count", "chosen"), [(1, [9]), (2, [1, 9]), (3, [1, 5, 9]), (5, [1, 3, 5, 7, 9])])
 def test_epochs_are_spread_evenly(count, chosen):
     assert evenly([1, 3, 5, 7, 9], count) == chosen

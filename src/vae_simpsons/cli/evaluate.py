@@ -63,4 +63,4 @@ def run_evaluate(options: Namespace) -> int:
     return 0
 
 
-EVALUATE = Verb("measure a trained model: a table of figures and a report", add_evaluate_options, run_evaluate)
+EVALUATE = Verb("measure a trained model, with a report", add_evaluate_options, run_evaluate)

@@ -1,5 +1,6 @@
 """A network and the images of its run -> an `Evaluation`: every figure, and what they mean."""
 
+import csv
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,14 +99,14 @@ def images_of_run(settings: Settings, manifest: Path, progress: Progress) -> tup
         manifest: where the run's split.csv is, if there is one.
 
     Raises:
-        VAEError: no folder, no images, too many unreadable, one for each side at least; some of the run's are gone.
+        VAEError: no folder, no images, too many unreadable, none for one side; some of the run's are gone.
     """
     source = source_of(settings.data, progress)
     pack = open_pack(source, settings.data, progress)
-    if manifest.is_file() and _names_some(manifest, pack.index.paths):
+    if manifest.is_file() and _names_most(manifest, pack.index.paths):
         return Dataset(source, pack, read_manifest(manifest, pack.index)), "the run's split.csv"
     drawn = f"drawn by data.split {settings.data.split} with seed {settings.seed}"
-    why = "the run's split.csv names none of these images" if manifest.is_file() else "no split.csv at the checkpoint"
+    why = "the run's split.csv is of other images" if manifest.is_file() else "no split.csv at the checkpoint"
     return Dataset(source, pack, draw_split(pack.index, settings.data, settings.seed)), f"{drawn}: {why}"
 
 
@@ -122,10 +123,11 @@ def describe_run(checkpoint: Path, epochs: int) -> dict[str, Any]:
     }
 
 
-def _names_some(manifest: Path, paths: list[str]) -> bool:
-    text = manifest.read_text(encoding="utf-8", errors="surrogateescape")
-    named = {line.split(",")[0].strip('"') for line in text.splitlines()}
-    return not named.isdisjoint(paths)
+def _names_most(manifest: Path, paths: list[str]) -> bool:
+    """Whether half of the images that the split names are there: if so, they are the run's own."""
+    with open(manifest, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        named = {row[0] for row in csv.reader(file) if row}
+    return 2 * len(named.intersection(paths)) >= len(named)
 
 
 def _subject(

@@ -88,8 +88,8 @@ def storage(figures: Figures, run: Mapping[str, Any]) -> str | None:
         return f"As a code the model is worse than raw storage: {fitted.value:.2f} bits a pixel value instead of 8."
     if fitted and implied and implied.value >= 8:
         return (
-            f"At the pixel noise that the loss assumes, the model is a worse code than raw storage "
-            f"({implied.value:.2f} bits a pixel value, raw 8); at the fitted noise it takes {fitted.value:.2f}."
+            "At the pixel noise that the loss assumes, the model is a worse code than raw storage "
+            f"({implied.value:.2f} bits a pixel value instead of 8); at the fitted noise it takes {fitted.value:.2f}."
         )
     return None
 

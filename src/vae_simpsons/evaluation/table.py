@@ -17,6 +17,7 @@ from vae_simpsons.evaluation.result import Evaluation
 FORMAT_VERSION = 1
 WIDTH = 110  # columns
 NAME = 40
+ROUNDING = 1e-9  # of a value: a smaller error is none, all images have the same value
 
 
 def format_table(evaluation: Evaluation) -> str:
@@ -40,7 +41,7 @@ def format_table(evaluation: Evaluation) -> str:
 def value_and_error(figure: Figure) -> str:
     """Returns a value to the second digit of its error, 0.0554 ± 0.0012; to four digits where it has none."""
     value, error = figure.value, figure.error
-    if error is None or not error or not math.isfinite(error) or not math.isfinite(value):
+    if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= ROUNDING * abs(value):
         return f"{value:.4g}"
     decimals = 1 - math.floor(math.log10(abs(error)))
     if not 0 <= decimals <= 6:

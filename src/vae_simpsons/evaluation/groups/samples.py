@@ -23,7 +23,13 @@ def samples(subject: Subject, missing: list[str]) -> list[Figure]:
     figures = []
     if not subject.no_features:
         figures += attempt(missing, lambda: _distance_figures(subject, of_samples, distances.kernel_distance))
-        figures += attempt(missing, lambda: _distance_figures(subject, of_samples, distances.frechet_distance))
+        frechet = attempt(missing, lambda: _distance_figures(subject, of_samples, distances.frechet_distance))
+        if frechet and frechet[0].reference is None:
+            missing.append(
+                f"{distances.FRECHET} of {HELD_OUT}, its floor: {len(subject.held_out):,} validation images are too "
+                f"few; it needs {2 * FEATURES:,}. {distances.KERNEL} has one."
+            )
+        figures += frechet
         figures += attempt(missing, lambda: _density_and_coverage(subject))
     figures += attempt(missing, lambda: sharpness(subject.samples, subject.originals, "samples"))
     return [f if f.split else replace(f, split=SAMPLES) for f in figures]
