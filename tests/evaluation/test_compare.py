@@ -43,10 +43,15 @@ def test_two_runs_beside_each_other(run_folder, other_run, capsys):
     assert checked(text).ids == ["settings", "figures", "curves", "inputs", "epochs"]
     settings = text[text.index('id="settings"') : text.index('id="figures"')]
     assert "objective.kld_weight" in settings and "trainer.max_epochs" in settings and "optimizer.lr" not in settings
-    assert "reconstructs best: its validation mse is" in text and "loss and ELBO do not compare" in text
+    assert "has the lowest validation mse: 0." in text and "loss and ELBO do not compare" in text
     assert "8 images that no run has trained on" in text and 'alt="image 8 through other"' in text
     assert 'data-epochs="[1, 2, 3]"' in text and "No evaluation was found" in text
     assert text.count('alt="other, epoch ') == 3 * 3 and text.count('alt="run, epoch ') == 3 * 2
+
+
+def test_a_copy_of_a_run_is_no_better(run_folder, tmp_path):
+    assert compare(run_folder, shutil.copytree(run_folder, tmp_path / "copy")) == 0
+    assert "The validation mse of all is 0." in page() and "lowest" not in page()
 
 
 def test_the_page_is_the_same_each_time(run_folder, other_run):

@@ -61,8 +61,10 @@ def sentences(runs: Sequence[FinishedRun]) -> list[str]:
     errors = {run.name: run_points[-1][1] for run in runs if (run_points := points(run.curves, "val/mse"))}
     if same and len(errors) == len(runs):
         best = min(errors, key=lambda name: errors[name])
-        others = " and ".join(f"{number(value)} in {name}" for name, value in errors.items() if name != best)
-        said.append(f"{best} reconstructs best: its validation mse is {number(errors[best])}, and {others}.")
+        others = [f"{number(value)} in {name}" for name, value in errors.items() if name != best]
+        said.append(f"{best} has the lowest validation mse: {number(errors[best])}; {' and '.join(others)}.")
+        if len({number(value) for value in errors.values()}) == 1:
+            said = [f"The validation mse of all is {number(errors[best])}."]
     if not same:
         said.append("The runs do not validate on the same images: compare the pictures, and figures with care.")
     if any(len({run.settings[key] for run in runs}) > 1 for key in LOSS_SCALE):
