@@ -12,6 +12,7 @@ from vae_simpsons.evaluation.sums import ValidationMeans, ValidationSums
 from vae_simpsons.images import denormalise, interleave_rows, normalise
 from vae_simpsons.inference import latents
 from vae_simpsons.inference.sample import sample
+from vae_simpsons.inference.traverse import choose_dims, traverse
 from vae_simpsons.models import build_autoencoder
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.stages.base import Stage
@@ -122,12 +123,8 @@ class AutoencoderStage(Stage):
 
     def traversal(self, steps: int) -> Tensor:
         """Returns latents (rows * steps, *latent): zero, but for one dimension a row that goes from -REACH to REACH."""
-        assert self.means is not None, "after a validation"
-        dimensions = self.means.kl_per_dimension.argsort(descending=True, stable=True)[:TRAVERSED]
-        z = torch.zeros(len(dimensions), steps, self.latent_values)
-        for row, dimension in zip(z, dimensions, strict=True):
-            row[:, dimension] = torch.linspace(-REACH, REACH, steps)
-        return z.flatten(0, 1).unflatten(1, self.network.latent_shape)
+        dims = choose_dims(f"top{TRAVERSED}", self.means.kl_per_dimension)
+        return traverse(torch.zeros(self.network.latent_shape), dims, REACH, steps).flatten(0, 1)
 
     def histograms(self) -> dict[str, Tensor]:
         """Returns the nats of each latent dimension over the last validation, and mu and sigma of its first images."""
