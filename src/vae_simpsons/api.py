@@ -204,7 +204,7 @@ class VAE:
         cache_dir: str | None = None,
         progress: Progress = no_progress,
     ) -> Evaluation:
-        """Returns every figure that the images allow, and what they mean; on a CPU a seed gives the same figures.
+        """Returns every figure that the images allow, and what they mean; a seed decides them.
 
         Args:
             source: a folder of pictures or an archive of one, prepared as in training; None: the pictures of the run.

@@ -163,7 +163,7 @@ def test_an_autoencoder_has_no_samples_and_no_likelihood(labelled, cheap):
     settings = from_flat({"data.path": str(labelled), "data.image_size": 32, "model.variational": False})
     data, _ = images_of_run(settings, labelled / "split.csv", no_progress)
     found = evaluate(network, settings, data, no_progress, most=220)
-    assert list(found.groups) == ["reconstruction", "latents", "labels", "factors"]
+    assert list(found.groups) == ["reconstruction", "latents", "labels", "factors"] and not found.missing
     assert names(found)[8:10] == ["active units", "label accuracy, reconstructions"]
     assert found.samples is None and found.neighbours is None and found.kl_per_dimension == []
     assert any("plain autoencoder: it has no prior" in s for s in found.sentences)
