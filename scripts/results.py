@@ -1,6 +1,7 @@
-"""Prints the README's table of results from run folders: python scripts/results.py RUN [RUN ...]
+"""Prints the README's tables of results from run folders: python scripts/results.py RUN [RUN ...]
 
-Everything in a row comes from the run folder: figures of the last epoch, hardware, versions, commit.
+Everything comes from the run folder: figures of the last epoch, hardware, versions, commit; and the second table from
+what `vae evaluate` left there.
 """
 
 import argparse
@@ -33,13 +34,51 @@ def table_row(folder: RunFolder) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    """Prints the table as Markdown."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
-    rows = [table_row(RunFolder(path)) for path in parser.parse_args().runs]
+EVALUATED = {  # column: group, figure
+    "mse": ("reconstruction", "mse"),
+    "PSNR, dB": ("reconstruction", "PSNR"),
+    "SSIM": ("reconstruction", "SSIM"),
+    "bits/dim, implied sigma": ("likelihood", "bits per dimension, implied sigma"),
+    "bits/dim, fitted sigma": ("likelihood", "bits per dimension, fitted sigma"),
+    "KD of reconstructions": ("reconstruction", "KD-EffNetLite0 of reconstructions"),
+    "KD of samples": ("samples", "KD-EffNetLite0"),
+    "floor of KD": ("samples", "KD-EffNetLite0"),
+    "coverage": ("samples", "coverage"),
+    "sharpness of samples": ("samples", "sharpness of samples"),
+    "of images": ("samples", "sharpness of samples"),
+}
+
+
+def evaluated_row(folder: RunFolder) -> dict[str, str] | None:
+    """Returns the cells of the second table for one run; None where it has not been evaluated."""
+    path = folder.path / "evaluation" / "evaluation.json"
+    if not path.exists():
+        return None
+    groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
+    figures = {(group, figure["name"]): figure for group, members in groups.items() for figure in members}
+    cells = {"run": folder.path.name}
+    for column, key in EVALUATED.items():
+        part = "reference" if column in ("floor of KD", "of images") else "value"
+        value = figures[key][part] if key in figures else None
+        cells[column] = "-" if value is None else f"{value:.4g}"
+    return cells
+
+
+def print_table(rows: list[dict[str, str]]) -> None:
+    """Prints a Markdown table."""
     for cells in (rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)):
         print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Prints the tables as Markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
+    folders = [RunFolder(path) for path in parser.parse_args().runs]
+    print_table([table_row(folder) for folder in folders])
+    if evaluated := [row for folder in folders if (row := evaluated_row(folder))]:
+        print()
+        print_table(evaluated)
 
 
 if __name__ == "__main__":
