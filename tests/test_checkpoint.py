@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,10 +104,13 @@ def test_a_damaged_or_renamed_file_is_named_for_what_it_is(tmp_path, run_folder)
         flipped = bytearray(good)
         flipped[flipped_byte] ^= 1
         assert "is damaged: its bytes are not those that were written" in refusal_of(bytes(flipped))
-    for number in range(40):  # bytes all over the header
+    for number in range(40):  # bytes all over the header; a figure's 17th digit may stand for the same number
         flipped = bytearray(good)
         flipped[8 + number * header // 40] ^= 1
-        assert refusal_of(bytes(flipped))
+        path.write_bytes(bytes(flipped))
+        with suppress(VAEError):
+            same, whole = read_checkpoint(path), last(run_folder)
+            assert (same.settings, same.figures, same.position) == (whole.settings, whole.figures, whole.position)
     assert "is an empty file" in refusal_of(b"")
     assert "is a text file" in refusal_of(b"hello, I am a text file")
     assert "is a PNG image" in refusal_of((run_folder / "pictures" / "samples_0001.png").read_bytes())

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark import PlainVAE
 from gpu_proof.setup import TOY, Deadline, Notes, Setup
 from gpu_proof.timing import Clock, train_here
+from vae_simpsons.configfile import from_flat
+from vae_simpsons.models import build_autoencoder
 from vae_simpsons.objective import vae_loss
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
@@ -80,11 +81,10 @@ def measure_way(setup: Setup, way: Row, flops: float) -> Row:
 
 def flops_an_image(toy: bool) -> float:
     """Floating-point operations of a training step of the network, the published one or the toy, for one image."""
-    widths, latent_dim, size = (
-        ((8, 16, 16), 8, int(TOY["data.image_size"])) if toy else ((32, 64, 128, 256, 512), 128, 64)
-    )
-    x = torch.zeros(4, 3, size, size)
+    settings = from_flat({key: TOY[key] for key in TOY if key.startswith(("model.", "data.image_size"))} if toy else {})
+    network = build_autoencoder(settings)
+    x = torch.zeros(4, *network.image_shape)
     with FlopCounterMode(display=False) as counter:
-        recon, mu, log_var = PlainVAE(widths, latent_dim, size)(x)
+        recon, mu, log_var = network(x)
         vae_loss(recon, x, mu, log_var, 0.00025).loss.backward()
     return counter.get_total_flops() / len(x)
