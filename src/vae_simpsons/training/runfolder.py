@@ -26,7 +26,7 @@ from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.writer import Attempts, Writer
 
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "tensorboard", "numpy", "pillow")
+PACKAGES = ("torch", "pytorch-lightning", "tensorboard", "numpy", "pillow")
 
 
 class RunFolder:
