@@ -15,7 +15,7 @@ from gpu_proof.setup import Deadline, Notes, Setup
 COPY_BYTES = {"cuda": 2**28, "cpu": 2**22}
 MATRIX = {"cuda": 8192, "cpu": 256}
 REPEATS, ROUNDS = 10, 3
-PACKAGES = ("torchvision", "pytorch-lightning", "numpy", "pillow")
+PACKAGES = ("pytorch-lightning", "numpy", "pillow")
 
 
 def describe_machine(setup: Setup) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def test_a_picture_has_the_same_figures_in_any_company_and_place():
     network = build_network().eval()
     pixels, many = pictures(300)  # two blocks
     few = Pictures([Part(["a", "b"], lambda i: pixels[[270, 3][i]])])
-    for name, values in scored(network, few).figures.items():
-        assert torch.equal(values, scored(network, many).figures[name][[270, 3]]), name
+    for name, values in scored(network, few).figures.items():  # two threads share a block's rows as they come
+        torch.testing.assert_close(values, scored(network, many).figures[name][[270, 3]], rtol=1e-5, atol=1e-5)
 
 
 def test_the_worst_come_first_and_an_autoencoder_has_no_elbo():
