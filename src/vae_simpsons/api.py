@@ -51,8 +51,8 @@ class VAE:
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         self.checkpoint = checkpoint
         self.settings = checkpoint.settings
-        self.epochs = checkpoint.epochs  # that it was trained for
-        self.network = load_network(checkpoint).to(device)  # in eval mode, for whatever these methods do not offer
+        self.epochs = checkpoint.epochs
+        self.network = load_network(checkpoint).to(device)
         if device.type == "cpu":
             use_fast_convolutions(self.network)
 

@@ -4,8 +4,9 @@ import math
 from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.looking import add_model, load_model
+from vae_simpsons.cli.looking import add_model
 from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.trained import load_model
 from vae_simpsons.errors import UsageError, cannot_write, renamed
 
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from vae_simpsons.cli.parsing import Parser, Verb
-from vae_simpsons.cli.trained import add_checkpoint, add_device
+from vae_simpsons.cli.trained import add_checkpoint, add_device, load_model
 from vae_simpsons.errors import renamed
 
 
@@ -23,14 +23,13 @@ def add_decode_options(parser: Parser) -> None:
 
 def run_decode(options: Namespace) -> int:
     """Writes the image that each latent decodes to."""
-    from vae_simpsons import VAE
     from vae_simpsons.files import output_folder
     from vae_simpsons.inference.decode import decode_to_folder, open_latents
     from vae_simpsons.progress import progress_bar
 
     folder = Path(options.out_dir)
-    with renamed(path="--ckpt", device="--device", z="LATENTS"):
-        model = VAE.load(options.ckpt, options.device)
+    model = load_model(options)
+    with renamed(z="LATENTS"):
         latents = open_latents(options.latents, model.network.latent_shape)
         with output_folder("--out-dir", folder) as temporary:
             decode_to_folder(model.network, latents, temporary, progress_bar)

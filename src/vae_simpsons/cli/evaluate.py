@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
-from vae_simpsons.cli.trained import add_checkpoint, add_device
+from vae_simpsons.cli.trained import add_cache_dir, add_checkpoint, add_device, load_model
 from vae_simpsons.errors import renamed
 
 SPLITS = ("val", "train")
@@ -16,9 +16,7 @@ def add_evaluate_options(parser: Parser) -> None:
     parser.add_argument(
         "--data.path", dest="source", metavar="PATH", help="folder, zip or tar of images (default: the run's)"
     )
-    parser.add_argument(
-        "--data.cache_dir", dest="cache_dir", metavar="PATH", help="folder for packed images (default: the run's)"
-    )
+    add_cache_dir(parser)
     parser.add_argument(
         "--split", default="val", choices=SPLITS, metavar="{val,train}", help="the images measured (default val)"
     )
@@ -40,12 +38,11 @@ def add_evaluate_options(parser: Parser) -> None:
 
 def run_evaluate(options: Namespace) -> int:
     """Prints the table of figures and writes it, with the report."""
-    from vae_simpsons import VAE
     from vae_simpsons.evaluation import output, table
     from vae_simpsons.progress import format_duration, progress_bar
 
-    with renamed(path="--ckpt", device="--device", out="--out", source="--data.path", samples="--samples"):
-        model = VAE.load(options.ckpt, options.device)
+    model = load_model(options)
+    with renamed(path="--ckpt", out="--out", source="--data.path", samples="--samples"):
         folder = Path(options.out).expanduser() if options.out else model.checkpoint.path.parent / output.FOLDER
         output.check_target(folder)
         found = model.evaluate(

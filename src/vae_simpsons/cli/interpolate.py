@@ -3,8 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.looking import add_model, load_model
+from vae_simpsons.cli.looking import add_model
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.trained import load_model
 from vae_simpsons.errors import renamed
 
 

@@ -3,39 +3,24 @@
 import csv
 import io
 import json
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vae_simpsons.cli.parsing import Parser
-from vae_simpsons.cli.trained import add_checkpoint, add_device
-from vae_simpsons.errors import VAEError, cannot_write, renamed
-
-if TYPE_CHECKING:
-    from vae_simpsons.api import VAE
+from vae_simpsons.cli.trained import add_cache_dir, add_checkpoint, add_device
+from vae_simpsons.errors import VAEError, cannot_write
 
 
 def add_model(parser: Parser) -> None:
     """Adds --ckpt, --data.cache_dir and --device."""
     add_checkpoint(parser)
-    parser.add_argument(
-        "--data.cache_dir", dest="cache_dir", metavar="PATH", help="folder for packed images (default: the run's)"
-    )
+    add_cache_dir(parser)
     add_device(parser)
 
 
 def add_run_images(parser: Parser, use: str) -> None:
     """Adds --data.path, for verbs that need the images of the run."""
     parser.add_argument("--data.path", dest="path", metavar="PATH", help=use)
-
-
-def load_model(options: Namespace) -> "VAE":
-    """Returns the model that --ckpt names, on --device."""
-    from vae_simpsons import VAE
-
-    with renamed(path="--ckpt", device="--device"):
-        return VAE.load(options.ckpt, options.device)
 
 
 def check_file(flag: str, path: str | None, ending: str) -> None:

@@ -5,8 +5,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_simpsons.cli.looking import add_model, check_file, load_model, write_json, write_table
+from vae_simpsons.cli.looking import add_model, check_file, write_json, write_table
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.trained import load_model
 
 if TYPE_CHECKING:
     from vae_simpsons.data.pictures import Pictures

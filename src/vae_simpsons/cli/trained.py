@@ -13,6 +13,11 @@ def add_checkpoint(parser: Parser) -> None:
     parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
 
 
+def add_cache_dir(parser: Parser) -> None:
+    cache_help = "folder for packed images (default: the run's)"
+    parser.add_argument("--data.cache_dir", dest="cache_dir", metavar="PATH", help=cache_help)
+
+
 def add_device(parser: Parser) -> None:
     devices = ("auto", "cpu", "cuda", "mps")
     choices = "{" + ",".join(devices) + "}"
@@ -55,8 +60,7 @@ def add_encode_options(parser: Parser) -> None:
     add_checkpoint(parser)
     contents = "new or empty folder for mu.npy, log_var.npy and images.csv, which names the image of each row"
     parser.add_argument("--out", default="latents", metavar="PATH", help=f"{contents} (default latents)")
-    cache_help = "folder for packed images (default: the run's)"
-    parser.add_argument("--data.cache_dir", dest="cache_dir", metavar="PATH", help=cache_help)
+    add_cache_dir(parser)
     add_device(parser)
 
 

@@ -4,8 +4,9 @@ import math
 from argparse import Namespace
 from pathlib import Path
 
-from vae_simpsons.cli.looking import add_model, add_run_images, load_model
+from vae_simpsons.cli.looking import add_model, add_run_images
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.trained import load_model
 from vae_simpsons.errors import cannot_write, renamed
 
 
