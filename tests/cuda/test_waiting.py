@@ -3,15 +3,16 @@
 A chunk is the batches from one logging step to the next. On paper, for trainer.engine graph with the images on the
 device, this is all that Python asks of the device in one chunk (src/vae_simpsons/training/engine.py, data/batches.py):
 
-TrainBatches: order[part] is a view, pixels[...] and labels[...] a gather kernel each. Allocates the chunk, at most 64 MiB
-of pixels, from torch's cache, and twice more where images are mirrored.
+TrainBatches: order[part] is a view, pixels[...] and labels[...] a gather kernel each. Allocates the chunk, at most 64
+MiB of pixels, from torch's cache, and twice more where images are mirrored.
 CopiedAhead, where the images are not on the device: another thread gathers, pins and copies, on a stream of its own.
 Pixels and labels are a copy each from the host a chunk; the training stream waits for their event, Python does not.
 Lightning: moves the batch to the device, where it is already. Nothing.
 GraphModule.training_step, for each batch: pixels and labels copied into the graph's input, the generator seeded (on the
-host; the replay fills its seed and offset on the device), one launch. Inside the graph: forward, backward, guard, clipping, Adam, sums, in memory that the capture allocated.
-after_steps: clones of one number. In an epoch's last chunk: a division for each figure; at the next epoch's start a fill
-of the learning rate.
+host; the replay fills its seed and offset on the device), one launch. Inside the graph: forward, backward, guard,
+clipping, Adam, sums, in memory that the capture allocated.
+after_steps: clones of one number. In an epoch's last chunk: a division for each figure; at the next epoch's start a
+fill of the learning rate.
 SaveCheckpoints, when it is time: clones of weights and moments (47 MB for the published network) and an event; another
 thread copies them to the host on a stream of its own.
 Health, in the first chunk after a logging step: WAITS, for the count of bad steps, 8 bytes.
