@@ -38,11 +38,13 @@ Text = restricted_string_type(
 
 
 Count = ranged(int, 1, 1_000_000)
+Side = ranged(int, 1, 4096)
 Machines = ranged(int, 1, 1024)
 Positive = ranged(float, above=0)
 NotNegative = ranged(float, low=0)
 Share = ranged(float, low=0, high=1)
 Factor = ranged(float, above=0, high=1)
+Average = ranged(float, low=0, high=0.999999)
 
 
 def setting(default: Any, meaning: str) -> Any:
@@ -55,10 +57,16 @@ class Data:
     """The images and how they become batches."""
 
     path: Text = setting(TOONS, "folder of images, or a zip or tar of one; 'toons' draws cartoon faces")
-    image_size: ranged(int, 1, 4096) = setting(64, "height and width in pixels; 2^len(model.widths) must divide it")
+    image_size: Side | tuple[Side, ...] = setting(
+        64, "height and width in pixels, or [height, width]; 2^len(model.widths), or model.factor, must divide both"
+    )
     channels: Literal[1, 3] = setting(3, "1: greyscale, 3: RGB")
-    crop: Literal["center", "none"] = setting("center", "center: the central square; none: the whole image, squeezed")
-    resize: ranged(int, 1, 16384) | None = setting(None, "short side in pixels before the crop; null: data.image_size")
+    crop: Literal["center", "none"] = setting(
+        "center", "center: the largest part in the middle that has image_size's shape; none: the whole image, squeezed"
+    )
+    resize: ranged(int, 1, 16384) | None = setting(
+        None, "short side in pixels before the crop; null: just large enough for data.image_size"
+    )
     train_fraction: Factor = setting(0.75, "fraction of the images that trains; the rest validates")
     split: Literal["sorted", "shuffled", "grouped"] = setting(
         "grouped",
@@ -71,33 +79,73 @@ class Data:
     cache_dir: Text | None = setting(None, "folder for packed images; null: the user's cache folder")
     gpu_share: Share = setting(0.5, "keep the images on the GPU if they need at most this fraction of its free memory")
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images, pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
 
 @dataclass(frozen=True)
 class Model:
-    """The encoder and decoder."""
+    """The encoder and decoder: the published ones with a vector as the latent, or residual ones with a map."""
 
-    latent_dim: Count = setting(128, "length of the latent vector z")
+    latent: Literal["vector", "spatial"] = setting("vector", "vector: z is one list of numbers; spatial: a small map")
+    latent_dim: Count = setting(128, "vector: length of z")
     widths: tuple[ranged(int, 1, 65_536), ...] = setting(
-        (32, 64, 128, 256, 512), "channels of each stride-2 stage of the encoder, mirrored by the decoder"
+        (32, 64, 128, 256, 512), "vector: channels of each stride-2 stage of the encoder, mirrored by the decoder"
     )
+    factor: Literal[4, 8] = setting(8, "spatial: how many times smaller than the image the map is, in each direction")
+    latent_channels: Count = setting(8, "spatial: numbers at each position of the map")
+    width: ranged(int, 4, 65_536) = setting(128, "spatial: channels of the layers at the map's size")
+    blocks: ranged(int, 1, 1000) = setting(3, "spatial: residual blocks of the map's size; larger maps have fewer")
     variational: bool = setting(True, "false: a plain autoencoder with z = mu, trained on the squared error alone")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """loss = mse + beta * kld_weight * kl."""
+    """What is minimised: mse + beta * kld_weight * kl or, with sigma, the negative ELBO with beta times its KL."""
 
     beta: NotNegative = setting(1.0, "weight of the KL term, as in beta-VAE")
     kld_weight: Positive = setting(0.00025, "scale of the KL term; 2 * sigma^2 / (C * H * W) for pixel noise sigma")
+    sigma: Positive | Literal["optimal", "learned"] | None = setting(
+        None,
+        "noise of a pixel: null: what kld_weight implies; a number, on pixels in [-1, 1]; optimal: the most likely one "
+        "of each batch; learned: trained with the weights",
+    )
+    warmup_epochs: NotNegative = setting(0.0, "epochs in which the KL term grows from nothing to its full weight")
+    free_bits: NotNegative = setting(0.0, "nats of each latent dimension that cost nothing, so that it stays in use")
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam with an exponentially decaying learning rate."""
+    """Adam and its learning rate."""
 
-    lr: Positive = setting(0.005, "Adam's learning rate in the first epoch")
-    weight_decay: NotNegative = setting(0.0, "L2 penalty that Adam adds to the gradient")
-    lr_decay: Factor = setting(0.95, "factor by which the learning rate changes after each epoch")
+    kind: Literal["adam", "adamw"] = setting("adam", "adamw: weight decay apart from the gradient")
+    lr: Positive = setting(0.005, "highest learning rate")
+    weight_decay: NotNegative = setting(0.0, "adam: L2 penalty added to the gradient; adamw: share of lr taken off")
+    schedule: Literal["exponential", "cosine", "constant"] = setting(
+        "exponential", "exponential: times lr_decay after each epoch; cosine: down to zero at the end; constant"
+    )
+    lr_decay: Factor = setting(0.95, "exponential: factor by which the learning rate changes after each epoch")
+    warmup_steps: ranged(int, 0, 1_000_000) = setting(0, "first steps, in which the learning rate grows from zero")
+    ema: Average | None = setting(
+        None, "average the weights over about 1 / (1 - ema) steps, and draw and validate with those; null: do not"
+    )
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What latents are drawn from: N(0, I), Gaussians fitted to the encoded images, or a flow trained on them."""
+
+    kind: Literal["normal", "gaussian", "flow"] = setting("normal", "normal: N(0, I); the others come after training")
+    labels: bool = setting(False, "one Gaussian for each sub-folder, or a flow that is told it, to draw from by name")
+    components: ranged(int, 1, 1000) = setting(1, "gaussian: how many make the mixture, without labels")
+    epochs: Count = setting(100, "flow: number of epochs, after those of the autoencoder")
+    batch_size: ranged(int, 2, 1_000_000) = setting(64, "flow: latents per step, in each process")
+    lr: Positive = setting(0.001, "flow: highest learning rate of AdamW, which ends at zero")
+    width: ranged(int, 8, 65_536) = setting(192, "flow: channels of its layers")
+    depth: ranged(int, 1, 1000) = setting(6, "flow: its layers")
+    dropout: ranged(float, 0, 0.9) = setting(0.0, "flow: share of activations left out while training, against copies")
 
 
 @dataclass(frozen=True)
@@ -138,26 +186,55 @@ class Settings:
     model: Model = Model()
     objective: Objective = Objective()
     optimizer: Optimizer = Optimizer()
+    prior: Prior = Prior()
     trainer: Trainer = Trainer()
 
     def __post_init__(self) -> None:
         for key, value in to_flat(self).items():
             if convert(key, value) != value:  # text, or a list where a tuple belongs
                 raise bad_value(key, value)
-        size, resize, stages = self.data.image_size, self.data.resize, len(self.model.widths)
+        self._check_data()
+        if self.model.latent == "vector":
+            self._check_widths()
+        else:
+            self._check_factor()
+        if self.prior.kind != "normal" and not self.model.variational:
+            raise VAEError(
+                f"prior.kind: {self.prior.kind} with model.variational false. A plain autoencoder is not drawn from. "
+                "Leave prior.kind out, or train with model.variational true."
+            )
+        if self.prior.labels and self.prior.components > 1:
+            raise VAEError(
+                f"prior.components: {self.prior.components} with prior.labels, which make one Gaussian each. "
+                "Give one of the two."
+            )
+
+    def _check_data(self) -> None:
+        size, resize = self.data.size, self.data.resize
+        if len(size) != 2:
+            raise VAEError(f"data.image_size: {list(size)} has {len(size)} numbers. Give one, or [height, width].")
         if resize and self.data.crop == "none":
             raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
-        if resize and resize < size:
-            reason = f"is less than data.image_size {size}, which is cropped from it"
-            raise VAEError(f"data.resize: {resize} {reason}. Give {size} or more.")
+        if resize and resize < min(size):
+            reason = f"is less than data.image_size {min(size)}, which is cropped from it"
+            raise VAEError(f"data.resize: {resize} {reason}. Give {min(size)} or more.")
+
+    def _check_widths(self) -> None:
+        stages = len(self.model.widths)
         if not stages:
             raise VAEError("model.widths: [] is empty. Give the channels of each encoder stage, say [32, 64, 128].")
         if stages > 12:
             raise VAEError(f"model.widths: {stages} stages, but 12 halve 4096 pixels to one. Give fewer.")
-        if size % 2**stages:
-            reason = f"is not divisible by {2**stages} (2 for each of the {stages} model.widths)"
-            near = " or ".join(str(n << stages) for n in (size >> stages, (size >> stages) + 1) if n)
-            raise VAEError(f"data.image_size: {size} {reason}. Give {near}, or fewer widths.")
+        self._check_divisible(2**stages, f"2 for each of the {stages} model.widths", ", or fewer widths")
+
+    def _check_factor(self) -> None:
+        self._check_divisible(self.model.factor, "model.factor", "")
+
+    def _check_divisible(self, by: int, why: str, otherwise: str) -> None:
+        for side in self.data.size:
+            if side % by:
+                near = " or ".join(str(n * by) for n in (side // by, side // by + 1) if n)
+                raise VAEError(f"data.image_size: {side} is not divisible by {by} ({why}). Give {near}{otherwise}.")
 
 
 @cache
