@@ -1,8 +1,11 @@
 """A checkpoint: one safetensors file, tensors by name and everything else as JSON in its metadata.
 
-    network.*      weights and BatchNorm's statistics; all that a trained model needs
-    optimizer.*    Adam's state of each weight, `optimizer.<weight>.exp_avg` and so on
-    epoch_sums     of an interrupted epoch, (processes, figures + 1)
+    network.*          weights of the autoencoder and BatchNorm's statistics
+    average.*          the same, averaged over the steps: what draws and encodes, where there is one (optimizer.ema)
+    prior.*            the prior that latents are drawn from, where one was fitted
+    prior_average.*    the same, averaged
+    optimizer.*        Adam's state of each weight being trained, `optimizer.<weight>.exp_avg` and so on
+    epoch_sums         of an interrupted epoch, (processes, figures + 1)
 
 A safetensors file cannot hold code, any program can read it, and its header says how long the file has to be: one that
 claims more than it holds is refused before memory is taken. The metadata has one entry, `vae-simpsons`, a JSON object
@@ -13,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +28,15 @@ from torch import Tensor
 from vae_simpsons.configfile import from_flat, parse_tree, to_tree
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import atomic_path, sync_file, sync_folder
-from vae_simpsons.models import Autoencoder, build_autoencoder, describe_autoencoder
+from vae_simpsons.models import Autoencoder, Prior, build_autoencoder, build_prior, describe_autoencoder
 from vae_simpsons.settings import Settings
 
 FORMAT_VERSION = 1
 KEY = "vae-simpsons"  # of the one entry of the metadata
 DIGEST = "sha256"
 MODEL_FILE = "model.safetensors"  # in the folder that `vae export` writes
-NETWORK, OPTIMIZER, EPOCH_SUMS = "network.", "optimizer.", "epoch_sums"
+NETWORK, AVERAGE, PRIOR, PRIOR_AVERAGE = "network.", "average.", "prior.", "prior_average."
+OPTIMIZER, EPOCH_SUMS = "optimizer.", "epoch_sums"
 MAX_HEADER = 2**20  # bytes that describe the tensors; the published network and its optimizer take 20,000
 FILE_KINDS = {  # patterns of how files begin that are no checkpoint
     rb"\Z": "an empty file",
@@ -69,13 +73,18 @@ class Checkpoint:
     path: Path  # the file
     settings: Settings
     tensors: dict[str, Tensor]
-    epochs: int  # that its weights were trained for
-    figures: dict[str, float] = field(default_factory=dict)  # of its last validation
+    epochs: int  # that its autoencoder was trained for
+    figures: dict[str, float] = field(default_factory=dict)  # of the last validation of each stage
     position: Position | None = None
+    class_names: list[str] = field(default_factory=list)  # that its prior can be told, by number
 
     def weights(self) -> dict[str, Tensor]:
-        """Returns the weights of the network, by name."""
-        return self.part(NETWORK)
+        """Returns the weights of the autoencoder that count, by name: the averaged ones where there are some."""
+        return self.part(AVERAGE) or self.part(NETWORK)
+
+    def prior_weights(self) -> dict[str, Tensor]:
+        """Returns the weights of the prior that count, by name; none where latents are N(0, I)."""
+        return self.part(PRIOR_AVERAGE) or self.part(PRIOR)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Returns the tensors whose names begin with `prefix`, by the rest of their names."""
@@ -90,6 +99,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
         "epochs": checkpoint.epochs,
         "figures": checkpoint.figures,
         "position": None if checkpoint.position is None else asdict(checkpoint.position),
+        "class_names": checkpoint.class_names,
     }
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     described[DIGEST] = digest(described, tensors)
@@ -121,19 +131,43 @@ def read_checkpoint(path: Path) -> Checkpoint:
         settings = from_flat(parse_tree(described.get("settings")))
     except VAEError as e:
         raise VAEError(f"path: the settings in {file}: {e}") from None
-    return Checkpoint(file, settings, tensors, epochs, figures, _position(described.get("position"), file))
+    names = described.get("class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _damaged(file, "its class names are not text")
+    return Checkpoint(file, settings, tensors, epochs, figures, _position(described.get("position"), file), names)
 
 
 def load_network(checkpoint: Checkpoint) -> Autoencoder:
-    """Returns the network with the checkpoint's weights, on the CPU, in eval mode; weights must fit the settings."""
+    """Returns the model, autoencoder and prior, on the CPU, in eval mode; weights must fit the settings."""
     try:
         wanted = describe_autoencoder(checkpoint.settings).state_dict()
     except VAEError as e:
         raise VAEError(f"path: {checkpoint.path} asks for too much. {e}") from None
-    check_tensors(checkpoint.weights(), wanted, checkpoint.path)
+    weights = in_full_precision(checkpoint.weights())
+    check_tensors(weights, wanted, checkpoint.path)
     network = build_autoencoder(checkpoint.settings)
-    network.load_state_dict(checkpoint.weights())
+    network.load_state_dict(weights)
+    network.prior = load_prior(checkpoint)
     return network.eval()
+
+
+def load_prior(checkpoint: Checkpoint) -> Prior:
+    """Returns the prior of a checkpoint: N(0, I) if it has none, or none yet."""
+    weights, settings = in_full_precision(checkpoint.prior_weights()), checkpoint.settings
+    if not weights:
+        return build_prior(replace(settings, prior=replace(settings.prior, kind="normal")), 0)
+    classes = len(checkpoint.class_names)
+    with torch.device("meta"):
+        wanted = build_prior(settings, classes).state_dict()
+    check_tensors(weights, wanted, checkpoint.path)
+    prior = build_prior(settings, classes)
+    prior.load_state_dict(weights)
+    return prior.eval()
+
+
+def in_full_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns `tensors` with 16-bit numbers, as an export may have them, as the 32-bit ones that networks have."""
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
 def check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:

@@ -7,8 +7,9 @@ lower bound is, for one image of D = C*H*W values,
     nll  = -E_q[log p(x|z)] = D/2 ln(2 pi sigma^2) + D/(2 sigma^2) mse
     kl   = KL(q(z|x) || p(z))
 
-The loss that is minimised is mse + w kl with w = beta * kld_weight. Multiplied by D/(2 sigma^2) it is -elbo up to a
-constant when w = 2 sigma^2 / D: the weight of the KL term *is* an assumption about the noise of a pixel.
+The published loss is mse + w kl with w = beta * kld_weight. Multiplied by D/(2 sigma^2) it is -elbo up to a constant
+when w = 2 sigma^2 / D: the weight of the KL term *is* an assumption about the noise of a pixel. With objective.sigma the
+noise is said instead, or fitted, and the loss is (nll + beta kl) / D, nats a value.
 
 Source: Kingma & Welling, Auto-Encoding Variational Bayes, arXiv 1312.6114, Eq. 3, 10 and Appendix B;
 Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, arXiv 2006.13202, Eq. 3 to 5.
@@ -20,6 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vae_simpsons import settings
+
+SMALLEST_MSE = 1e-8  # of which optimal_sigma makes a noise; 8-bit pixels are rounded by more, 5e-6
 
 class LossTerms(NamedTuple):
     """The loss of a batch and what it is made of."""
@@ -71,11 +75,84 @@ def implied_sigma(kl_weight: float, values: int) -> float:
     return math.sqrt(kl_weight * values / 2)
 
 
-def gaussian_nll(mse: Tensor | float, sigma: float, values: int) -> Tensor | float:
+def gaussian_nll(mse: Tensor | float, sigma: Tensor | float, values: int) -> Tensor | float:
     """-log N(x; recon, sigma^2 I) in nats an image; `values` is D."""
-    return values / 2 * math.log(2 * math.pi * sigma**2) + values / (2 * sigma**2) * mse
+    log_sigma = sigma.log() if isinstance(sigma, Tensor) else math.log(sigma)
+    return values * (0.5 * math.log(2 * math.pi) + log_sigma) + values / (2 * sigma**2) * mse
 
 
 def elbo(mse: Tensor | float, kl: Tensor | float, sigma: float, values: int) -> Tensor | float:
     """-(nll + kl) in nats an image, larger is better; the KL always counts once, whatever beta trains."""
     return -(gaussian_nll(mse, sigma, values) + kl)
+
+
+def optimal_sigma(mse: Tensor) -> Tensor:
+    """The pixel noise under which the images are most likely: sigma^2 = mse (Rybkin et al., Eq. 3 to 5)."""
+    return mse.clamp_min(SMALLEST_MSE).sqrt()
+
+
+def kl_cost(kl_per_dimension: Tensor, free_bits: float) -> Tensor:
+    """What the KL term costs, (): sum of max(free_bits, KL) over the dimensions of a batch's mean KL, (D,), nats.
+
+    A dimension whose KL is below `free_bits` has no gradient, and so no reason to shrink further.
+    Source: Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, arXiv 1606.04934, Eq. 15.
+    """
+    return kl_per_dimension.clamp_min(free_bits).sum()
+
+
+class Terms(NamedTuple):
+    """The loss of a batch, or of a validation, and what it is made of."""
+
+    loss: Tensor  # () what is minimised
+    mse: Tensor  # () mean over images, channels and pixels
+    kl: Tensor  # () nats an image
+    elbo: Tensor  # () nats an image, beta 1 and nothing free, at the noise that is assumed, fitted or learned
+
+
+class Objective:
+    """The loss that the settings ask for.
+
+    Args:
+        chosen: the section of the settings.
+        values: D = C * H * W of an image.
+    """
+
+    def __init__(self, chosen: settings.Objective, values: int) -> None:
+        self.chosen, self.values = chosen, values
+
+    def assumed_sigma(self) -> float | None:
+        """The pixel noise that the settings assume, at beta 1; None where it is fitted or learned."""
+        sigma = self.chosen.sigma
+        if sigma is None:
+            return implied_sigma(self.chosen.kld_weight, self.values)
+        return None if isinstance(sigma, str) else sigma
+
+    def implied_sigma(self) -> float | None:
+        """The noise for which the loss, with its beta, is a negative ELBO: assumed_sigma * sqrt(beta)."""
+        sigma = self.assumed_sigma()
+        return None if sigma is None else sigma * math.sqrt(self.chosen.beta)
+
+    def terms(
+        self, mse: Tensor, kl_per_dimension: Tensor, kl_share: Tensor | float = 1.0, log_sigma: Tensor | None = None
+    ) -> Terms:
+        """Returns the loss and its terms.
+
+        Args:
+            mse: mean squared error, ().
+            kl_per_dimension: mean KL of each latent dimension, (D,), nats.
+            kl_share: of the KL term's weight, as warm-up grows it from 0 to 1.
+            log_sigma: of the learned noise, ().
+        """
+        cost = self.chosen.beta * kl_share * kl_cost(kl_per_dimension, self.chosen.free_bits)
+        kl = kl_per_dimension.sum()
+        match self.chosen.sigma:
+            case "optimal":
+                sigma = optimal_sigma(mse)
+            case "learned":
+                sigma = log_sigma.exp()
+            case _:
+                sigma = mse.new_tensor(self.assumed_sigma())
+        nll = gaussian_nll(mse, sigma, self.values)
+        published = self.chosen.sigma is None
+        loss = mse + self.chosen.kld_weight * cost if published else (nll + cost) / self.values
+        return Terms(loss, mse, kl, -(nll + kl))

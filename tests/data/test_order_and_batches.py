@@ -14,19 +14,19 @@ LABELS = torch.arange(100) // 7  # of the image with each number
 
 def numbers(batches) -> list[list[int]]:
     """Which images are in each batch."""
-    return [batch.pixels[:, 0, 0, 0].tolist() for batch in batches]
+    return [batch.inputs[:, 0, 0, 0].tolist() for batch in batches]
 
 
 def plain(batches) -> list[tuple[list, list]]:
     """The pixels and labels of each batch."""
-    return [(batch.pixels.tolist(), batch.labels.tolist()) for batch in batches]
+    return [(batch.inputs.tolist(), batch.labels.tolist()) for batch in batches]
 
 
 def assert_labels_belong(batches) -> None:
     """Each label is that of the image whose pixels are in its place, in batches and in chunks of them."""
     for batch in batches:
-        assert batch.labels.dtype == torch.int64 and batch.labels.shape == batch.pixels.shape[:-3]
-        assert torch.equal(batch.labels, LABELS[batch.pixels[..., 0, 0, 0].long()])
+        assert batch.labels.dtype == torch.int64 and batch.labels.shape == batch.inputs.shape[:-3]
+        assert torch.equal(batch.labels, LABELS[batch.inputs[..., 0, 0, 0].long()])
 
 
 def test_an_order_is_the_same_on_every_machine():
@@ -89,7 +89,7 @@ def test_mirroring_flips_about_half_of_them_and_a_new_half_each_epoch():
     def flipped(epoch):
         labels = torch.zeros(1000, dtype=torch.int64)
         batches = TrainBatches(lopsided, labels, np.arange(1000), 100, seed=1, epoch=epoch, horizontal_flip=True)
-        return torch.cat([b.pixels[:, 0, 0, 0] for b in batches])
+        return torch.cat([b.inputs[:, 0, 0, 0] for b in batches])
 
     assert 400 < flipped(0).sum() < 600
     assert not torch.equal(flipped(0), flipped(1)) and torch.equal(flipped(0), flipped(0))

@@ -36,7 +36,7 @@ def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
 
 
 def numbers(batches) -> list[int]:
-    return [int(i) for batch in batches for i in batch.pixels[:, 0, 0, 0]]
+    return [int(i) for batch in batches for i in batch.inputs[:, 0, 0, 0]]
 
 
 def test_each_process_trains_on_its_own_share_and_validates_its_own():
@@ -50,7 +50,7 @@ def test_each_process_trains_on_its_own_share_and_validates_its_own():
 def test_labels_belong_to_their_pixels_in_every_process():
     for module in (served(rank=rank, world=2) for rank in range(2)):
         for batch in [*module.train_dataloader(), *module.val_dataloader()]:
-            assert batch.labels.tolist() == [int(i) // 10 for i in batch.pixels[:, 0, 0, 0]]
+            assert batch.labels.tolist() == [int(i) // 10 for i in batch.inputs[:, 0, 0, 0]]
 
 
 def test_each_epoch_has_its_order_and_the_seed_and_mirroring_are_the_configs():
@@ -79,7 +79,7 @@ def recorded(pictures, monkeypatch):
     loss = AutoencoderStage.loss
 
     def recorded_loss(self, batch):
-        steps.setdefault(len(steps), [batch.pixels.sum().item(), torch.initial_seed()])
+        steps.setdefault(len(steps), [batch.inputs.sum().item(), torch.initial_seed()])
         return loss(self, batch)
 
     monkeypatch.setattr(AutoencoderStage, "loss", recorded_loss)

@@ -50,7 +50,7 @@ def killed_after(monkeypatch, steps: int, where: str) -> None:
             nonlocal behind
             if where == "training_step" and behind >= steps:
                 raise Killed
-            behind += len(batch.pixels) if chunked else 1
+            behind += len(batch.inputs) if chunked else 1
             return step(self, batch, batch_idx)
 
         def killed(self, *args, method=method):

@@ -20,7 +20,7 @@ COPIED_AHEAD = 3  # batches that are being copied to a GPU
 class Batch(NamedTuple):
     """Some images and their classes, on one device."""
 
-    pixels: Tensor  # uint8 (B, C, H, W); of a chunk of k batches (k, B, C, H, W)
+    inputs: Tensor  # uint8 (B, C, H, W), or what a stage makes of images, (B, ...); of a chunk of k batches (k, B, ...)
     labels: Tensor  # int64 (B,); of a chunk (k, B)
 
 
@@ -31,7 +31,7 @@ class TrainBatches:
     Process `rank` of `world` takes every world-th image of the permutation, so that processes never share one.
     """
 
-    pixels: Tensor  # uint8 (N, C, H, W), all images
+    inputs: Tensor  # uint8 (N, C, H, W), all images
     labels: Tensor  # int64 (N,), on the same device
     indices: np.ndarray  # of the images that train
     batch_size: int
@@ -52,7 +52,7 @@ class TrainBatches:
         return self.steps - self.first_step if self.chunk_ends is None else len(self.chunk_ends)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields batches, or chunks of batches, on the device of `pixels`."""
+        """Yields batches, or chunks of batches, on the device of `inputs`."""
         count = len(self.indices)
         order = self._of_this_process(self.indices[permutation(count, ORDER_STREAM, self.seed, self.epoch)])
         if self.horizontal_flip:  # else nothing is drawn, and nothing copied to the device that waits
@@ -62,15 +62,15 @@ class TrainBatches:
         if self.chunk_ends is not None:
             parts = (slice(a, b) for a, b in pairwise([self.first_step, *self.chunk_ends]))
         for part in parts:
-            pixels = self.pixels[order[part]]  # (..., C, H, W)
+            inputs = self.inputs[order[part]]  # (..., C, H, W)
             if self.horizontal_flip:
-                pixels = torch.where(mirrored[part][..., None, None, None], pixels.flip(-1), pixels)
-            yield Batch(pixels, self.labels[order[part]])
+                inputs = torch.where(mirrored[part][..., None, None, None], inputs.flip(-1), inputs)
+            yield Batch(inputs, self.labels[order[part]])
 
     def _of_this_process(self, epoch: np.ndarray) -> Tensor:
-        """Returns what this process has of an array over the epoch, (steps, batch_size), on the device of `pixels`."""
+        """Returns what this process has of an array over the epoch, (steps, batch_size), on the device of `inputs`."""
         steps = epoch[: self.steps * self.batch_size * self.world].reshape(self.steps, -1)
-        return torch.from_numpy(steps[:, self.rank :: self.world].copy()).to(self.pixels.device)
+        return torch.from_numpy(steps[:, self.rank :: self.world].copy()).to(self.inputs.device)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class EvalBatches:
     Each process gets the same number of batches, since processes wait for each other; so sizes differ by at most one.
     """
 
-    pixels: Tensor  # uint8 (N, C, H, W), all images
+    inputs: Tensor  # uint8 (N, C, H, W), all images
     labels: Tensor  # int64 (N,), on the same device
     indices: np.ndarray  # of the images that validate
     batch_size: int
@@ -91,19 +91,19 @@ class EvalBatches:
         return -(-len(self.indices) // (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields batches of at most batch_size images, on the device of `pixels`."""
+        """Yields batches of at most batch_size images, on the device of `inputs`."""
         for chosen in np.array_split(self.indices[self.rank :: self.world], len(self)):
-            yield Batch(take(self.pixels, chosen), take(self.labels, chosen))
+            yield Batch(take(self.inputs, chosen), take(self.labels, chosen))
 
 
 def take(tensor: Tensor, chosen: np.ndarray) -> Tensor:
-    """Returns the rows `chosen`, (n,), of pixels (N, C, H, W) or labels (N,), on their device."""
+    """Returns the rows `chosen`, (n,), of inputs (N, C, H, W) or labels (N,), on their device."""
     return tensor[torch.from_numpy(chosen).to(tensor.device)]
 
 
-def resident(pixels: Tensor, device: torch.device, share: float) -> Tensor:
-    """Returns `pixels` on `device` if they take at most `share` of its free memory, otherwise as they are."""
-    return pixels.to(device) if 0 < pixels.nbytes <= share * free_memory(device) else pixels
+def resident(inputs: Tensor, device: torch.device, share: float) -> Tensor:
+    """Returns `inputs` on `device` if they take at most `share` of its free memory, otherwise as they are."""
+    return inputs.to(device) if 0 < inputs.nbytes <= share * free_memory(device) else inputs
 
 
 def free_memory(device: torch.device) -> int:

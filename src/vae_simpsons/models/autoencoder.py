@@ -3,12 +3,17 @@
 Source: Kingma & Welling, Auto-Encoding Variational Bayes, arXiv 1312.6114.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from vae_simpsons.models.priors import NormalPrior, Prior
 
 # exp(10) = 22,026 is finite in every precision, float16 (65,504) included, and so is a sum of a few of them;
 # exp(0.5 * -20) = 4.5e-5, the smallest standard deviation, is finer than any 8-bit pixel can ask for.
 LOG_VAR_RANGE = (-20.0, 10.0)
+FIRST_SIGMA = 0.3  # of pixels in [-1, 1], where learning the noise begins
 Shape = tuple[int, ...]
 
 
@@ -21,12 +26,24 @@ class Autoencoder(nn.Module):
         encoder: (B, C, H, W) -> mu, log_var, each (B, *latent); log_var is None where `variational` is false.
         decoder: (B, *latent) -> (B, C, H, W) in [-1, 1].
         image_shape: (C, H, W).
+        learned_sigma: the noise of a pixel is a weight too, `log_sigma`, ().
+
+    Attributes:
+        prior: what z is drawn from, N(0, I) unless another was fitted.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, image_shape: Shape, latent_shape: Shape, variational: bool = True
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        image_shape: Shape,
+        latent_shape: Shape,
+        variational: bool = True,
+        learned_sigma: bool = False,
     ) -> None:
         super().__init__()
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(FIRST_SIGMA))) if learned_sigma else None
+        self.prior: Prior = NormalPrior(latent_shape)
         self.encoder, self.decoder = encoder, decoder
         self.image_shape, self.latent_shape = image_shape, latent_shape
         self.variational = variational
@@ -47,8 +64,8 @@ class Autoencoder(nn.Module):
         return self.decode(z), mu, log_var
 
     def parameter_count(self) -> int:
-        """Returns how many numbers training fits."""
-        return sum(p.numel() for p in self.parameters())
+        """Returns how many numbers training fits, the prior's apart."""
+        return sum(p.numel() for name, p in self.named_parameters() if not name.startswith("prior."))
 
 
 def reparameterize(mu: Tensor, log_var: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -5,6 +5,8 @@ import torch
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models.autoencoder import Autoencoder
 from vae_simpsons.models.conv import Decoder, Encoder
+from vae_simpsons.models.priors import FlowPrior, GaussianPrior, NormalPrior, Prior, build_velocity
+from vae_simpsons.models.spatial import SpatialDecoder, SpatialEncoder
 from vae_simpsons.settings import Settings
 
 MAX_NUMBERS = 2**31  # weights, or values in one layer; the published network has 4 million and 0.1 million
@@ -23,20 +25,48 @@ def describe_autoencoder(settings: Settings) -> Autoencoder:
     """
     with torch.device("meta"):
         network = _autoencoder(settings)
-    size, widths, parameters = settings.data.image_size, settings.model.widths, network.parameter_count()
-    largest = max(width * (size >> stage) ** 2 for stage, width in enumerate(widths))  # the decoder's last, or wider
+    (height, width), model, parameters = settings.data.size, settings.model, network.parameter_count()
+    if model.latent == "vector":
+        name, given = "model.widths", f"{list(model.widths)}, latent_dim {model.latent_dim}"
+        largest = max(channels * (height >> i) * (width >> i) for i, channels in enumerate(model.widths))
+    else:
+        name, given = "model.width", f"{model.width}, latent_channels {model.latent_channels}, {model.blocks} blocks"
+        largest = max(model.width, 4 * settings.data.channels) * height * width // model.factor
     if max(parameters, largest) > MAX_NUMBERS:
         raise VAEError(
-            f"model.widths: {list(widths)}, latent_dim {settings.model.latent_dim} and images of {size}x{size} make "
-            f"{parameters:,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the most. "
-            "Give smaller ones."
+            f"{name}: {given} and images of {height}x{width} make {parameters:,} parameters, and {largest:,} values "
+            f"in one layer; {MAX_NUMBERS:,} are the most. Give smaller ones."
         )
     return network
 
 
+def build_prior(settings: Settings, class_count: int) -> Prior:
+    """Returns the prior that `settings` describe, not fitted yet; `class_count` is how many classes it is told."""
+    shape, prior = latent_shape(settings), settings.prior
+    if prior.kind == "normal":
+        return NormalPrior(shape)
+    if prior.kind == "gaussian":
+        return GaussianPrior(shape, prior.components, class_count)
+    return FlowPrior(build_velocity(shape, class_count, prior.width, prior.depth, prior.dropout), shape, class_count)
+
+
+def latent_shape(settings: Settings) -> tuple[int, ...]:
+    """Returns the shape of a latent: (D,) or (C, H, W)."""
+    model = settings.model
+    if model.latent == "vector":
+        return (model.latent_dim,)
+    height, width = (side // model.factor for side in settings.data.size)
+    return (model.latent_channels, height, width)
+
+
 def _autoencoder(settings: Settings) -> Autoencoder:
     data, model = settings.data, settings.model
-    sizes = (data.channels, data.image_size, model.widths, model.latent_dim)
-    encoder, decoder = Encoder(*sizes, variational=model.variational), Decoder(*sizes)
-    image_shape = (data.channels, data.image_size, data.image_size)
-    return Autoencoder(encoder, decoder, image_shape, (model.latent_dim,), model.variational)
+    if model.latent == "vector":
+        sizes = (data.channels, data.size, model.widths, model.latent_dim)
+        encoder, decoder = Encoder(*sizes, variational=model.variational), Decoder(*sizes)
+    else:
+        spatial = (data.channels, model.factor, model.width, model.blocks, model.latent_channels)
+        encoder, decoder = SpatialEncoder(*spatial, variational=model.variational), SpatialDecoder(*spatial)
+    learned = settings.objective.sigma == "learned" and model.variational
+    image_shape = (data.channels, *data.size)
+    return Autoencoder(encoder, decoder, image_shape, latent_shape(settings), model.variational, learned)

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.batches import Batch
-from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import count_steps
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import Stage
 
-CHUNK_BYTES = 64 * 2**20  # of the pixels of a chunk
+CHUNK_BYTES = 64 * 2**20  # of the inputs of a chunk
 WARM_UP_STEPS = 3  # before capture: libraries choose their algorithms and allocate in the first ones
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
@@ -119,14 +118,15 @@ class GraphModule(StageModule):
         self.replay: Callable[[], None] | None = None
 
     def training_step(self, chunk: Batch, batch_idx: int) -> None:
-        """Trains on uint8 pixels (k, B, C, H, W) and labels (k, B), a step for each of the k batches."""
+        """Trains on inputs (k, B, ...) and labels (k, B), a step for each of the k batches."""
         if self.replay is None:
             self.prepare(Batch(*(part[0] for part in chunk)))
         for number, batch in enumerate(zip(*chunk, strict=True)):
             self.fill(Batch(*batch))
-            seed_device(self.device, self.noise_seeds[self.steps_done + number])
+            self.prepare_step(self.steps_done + number)
             self.replay()
-        steps = len(chunk.pixels)
+            self.average_step(self.steps_done + number)
+        steps = len(chunk.inputs)
         self.after_steps(steps)
         count_steps(self.trainer, steps)
 
@@ -193,6 +193,6 @@ def unchanged(module: nn.Module, adam: torch.optim.Optimizer) -> Iterator[None]:
             tensor.copy_(copy)
 
 
-def chunk_steps(shape: Sequence[int], batch_size: int) -> int:
-    """Returns how many batches of uint8 images of `shape` (C, H, W) a chunk may hold, at least 1."""
-    return max(1, CHUNK_BYTES // (batch_size * math.prod(shape)))
+def chunk_steps(inputs: Tensor, batch_size: int) -> int:
+    """Returns how many batches of rows of `inputs` (N, ...) a chunk may hold, at least 1."""
+    return max(1, CHUNK_BYTES * len(inputs) // (batch_size * inputs.nbytes))

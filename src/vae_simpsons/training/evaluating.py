@@ -55,7 +55,7 @@ class QuickFigures(pl.Callback):
 
     def measure(self, trainer: pl.Trainer, module: StageModule, epoch: int) -> dict[str, Any]:
         """Returns the row of an epoch, which the table has then."""
-        network = module.stage.network
+        network = module.stage.final
         devices = [module.device] if module.device.type == "cuda" else []
         with in_eval_mode(network), torch.random.fork_rng(devices):  # the run's own random numbers stay as they are
             figures = self.figures(network, trainer.datamodule.dataset)

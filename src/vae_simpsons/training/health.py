@@ -54,8 +54,8 @@ def explain_fault(module: StageModule) -> str:
     cause = f"likely the learning rate ({float(module.adam.param_groups[0]['lr']):.3g}) is too large"
     if settings.precision == "16-mixed":
         cause = "likely float16, which ends at 65,504, is too small (bf16-mixed is not)"
-    again = f"Start again with --optimizer.lr {module.settings.optimizer.lr / 5:g}"
-    if settings.gradient_clip_val is None:
+    again = f"Start again with --{module.stage.lr_name} {module.stage.lr / 5:g}"
+    if module.stage.clip is None:
         again += ", or resume from the last checkpoint with --trainer.gradient_clip_val 1"
     return (
         f"the loss or its gradient is not finite; {cause}. Nothing of it reached the weights or a checkpoint. "

@@ -12,18 +12,24 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from vae_simpsons.training.runfolder import Run
+from vae_simpsons.training.stages import AutoencoderStage
 
 CURVES = "TensorBoard's curves"  # named in the warning when the file cannot be written
 
 
 class RunLogger(TensorBoardLogger):
-    """Writes TensorBoard's file in the run folder itself; where it cannot be written it warns, and each save retries.
+    """Writes TensorBoard's file in the run folder itself, that of a later stage in a folder of its name.
+
+    Where it cannot be written it warns, and each save retries.
 
     Points that an interrupted epoch logged, from the first step of a resumed run on, are not shown.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, stage: str) -> None:
         folder, first_step = run.folder.path, run.position.steps if run.position else None
+        if stage != AutoencoderStage.name:  # whose steps begin at 0 again
+            folder /= stage
+            run.attempts(CURVES, folder.mkdir, parents=True, exist_ok=True)
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step)
         self.attempts = run.attempts
         self.lock = threading.RLock()  # pictures come from the Writer's thread

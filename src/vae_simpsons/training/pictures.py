@@ -34,7 +34,7 @@ class Pictures(pl.Callback):
             return
         step = last_step(trainer)
         for name, pixels in module.stage.pictures(self.originals, COLUMNS).items():
-            path = self.folder.pictures / f"{name}_{trainer.current_epoch + 1:04d}.png"
+            path = self.folder.pictures / f"{module.stage.in_files}{name}_{trainer.current_epoch + 1:04d}.png"
             self.writer.submit(self._write, path, images.make_grid(pixels, COLUMNS), name, trainer.logger, step)
         for name, values in module.stage.histograms().items():
             trainer.logger.add_histogram(name, values, step)

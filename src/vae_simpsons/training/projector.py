@@ -50,8 +50,8 @@ class Projector(pl.Callback):
         dataset = trainer.datamodule.dataset
         count = min(MOST_POINTS, len(dataset.val))
         chosen = dataset.val[np.linspace(0, len(dataset.val) - 1, count).round().astype(int)]
-        with in_eval_mode(module.stage.network):
-            mu, thumbnails = encode_chosen(module.stage.network, dataset, chosen)
+        with in_eval_mode(module.stage.final):
+            mu, thumbnails = encode_chosen(module.stage.final, dataset, chosen)
         classes = dataset.pack.index.classes
         rows = [(one_line(classes[i]) or "no class", one_line(dataset.pack.index.paths[i])) for i in chosen]
         self.writer.submit(

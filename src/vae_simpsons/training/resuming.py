@@ -1,13 +1,11 @@
 """Whether a run can resume from a checkpoint, and with these settings."""
 
-from collections.abc import Sequence
-
 import torch
 
-from vae_simpsons.checkpoint import EPOCH_SUMS, NETWORK, OPTIMIZER, STATE, Checkpoint, check_tensors
+from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, PRIOR, STATE, Checkpoint, check_tensors
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings, to_flat
-from vae_simpsons.training.stages import Stage
+from vae_simpsons.training.stages import build_stage, stage_epochs, stage_names
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
@@ -28,11 +26,30 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             f"{key}: {now[key]} here, {before[key]} in {resume.path}{too}. A resumed run keeps its settings: "
             "leave --config out to take them from the checkpoint, or start a new run."
         )
-    if resume.epochs >= settings.trainer.max_epochs:
+    before, now = resume.settings.trainer.max_epochs, settings.trainer.max_epochs
+    if settings.optimizer.schedule == "cosine" and before != now:
         raise VAEError(
-            f"trainer.max_epochs: {settings.trainer.max_epochs}, and {resume.path} has {resume.epochs} epochs already. "
-            f"Give more, say --trainer.max_epochs {resume.epochs + 10}."
+            f"trainer.max_epochs: {now} here, {before} in {resume.path}, and optimizer.schedule cosine ends with the "
+            "last epoch. Resume with as many, or begin another run with --init."
         )
+    if is_done(resume, settings) and not lacks_prior(resume, settings):
+        epochs = resume.position.epochs
+        more = "Begin another run with --init." if resume.position.stage != "autoencoder" else (
+            f"Give more, say --trainer.max_epochs {epochs + 10}."
+        )
+        name = "prior.epochs" if resume.position.stage != "autoencoder" else "trainer.max_epochs"
+        raise VAEError(f"{name}: {stage_epochs(settings, resume.position.stage)}, and {resume.path} has {epochs} epochs already. {more}")
+
+
+def is_done(resume: Checkpoint, settings: Settings | None = None) -> bool:
+    """Whether the stage that a checkpoint was saved in has all its epochs."""
+    position = resume.position
+    return position.epochs >= stage_epochs(settings or resume.settings, position.stage)
+
+
+def lacks_prior(resume: Checkpoint, settings: Settings) -> bool:
+    """Whether there is still a prior to be fitted to the model of a checkpoint."""
+    return settings.prior.kind != "normal" and not resume.prior_weights()
 
 
 def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
@@ -50,18 +67,25 @@ def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
         )
 
 
-def check_resumable(resume: Checkpoint, stages: Sequence[Stage]) -> int:
-    """Refuses a checkpoint that its stage cannot resume from; returns the number of that stage in `stages`."""
-    position = resume.position
-    stage = next((stage for stage in stages if stage.name == position.stage), None)
-    if stage is None:
+def check_resumable(resume: Checkpoint) -> None:
+    """Refuses a checkpoint that its stage cannot resume from, before memory is taken for it."""
+    position, settings = resume.position, resume.settings
+    if position.stage not in stage_names(settings):
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)
+    with torch.device("meta"):
+        stages = [build_stage(name, settings, resume.class_names) for name in stage_names(settings)]
+        for stage in stages:
+            stage.average_weights()
+    reached = [stage.name for stage in stages].index(position.stage)
+    stage, wanted = stages[reached], {}
+    for done in stages[: reached + 1]:
+        wanted |= done.tensors()
     one = torch.empty((), device="meta")
-    wanted = {NETWORK + name: tensor for name, tensor in stage.network.state_dict().items()}
     wanted[EPOCH_SUMS] = torch.empty(position.processes, len(stage.step_figures) + 1, device="meta")
     for name, weight in stage.network.named_parameters():
         if any(f"{name}.{key}" in state for key in STATE):
             wanted |= {f"{OPTIMIZER}{name}.{key}": one if key == "step" else weight for key in STATE}
-    check_tensors(resume.tensors, wanted, resume.path)
-    return stage.number
+    fitted = settings.prior.kind == "gaussian"  # after training; training goes on without, and fits anew
+    tensors = {name: t for name, t in resume.tensors.items() if not (fitted and name.startswith(PRIOR))}
+    check_tensors(tensors, wanted, resume.path)

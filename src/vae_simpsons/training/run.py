@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons.checkpoint import Checkpoint
-from vae_simpsons.data.dataset import load_dataset
+from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.devices import available_devices, describe_device
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
@@ -26,61 +29,110 @@ from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
 from vae_simpsons.training.projector import Projector
-from vae_simpsons.training.resuming import check_position, check_resumable
+from vae_simpsons.training.fitting import fit_gaussians
+from vae_simpsons.training.resuming import check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
-from vae_simpsons.training.stages import Stage, build_stages
+from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_epochs, stage_names, told_by
+from vae_simpsons.training.starting import take_weights
 from vae_simpsons.training.stopping import StopOnSignal, Stopped
 from vae_simpsons.training.table import MetricsTable, read_table
 
 
-def train(settings: Settings, folder: RunFolder, command: Sequence[str], resume: Checkpoint | None) -> None:
+def train(
+    settings: Settings,
+    folder: RunFolder,
+    command: Sequence[str],
+    resume: Checkpoint | None = None,
+    init: Checkpoint | None = None,
+) -> None:
     """Trains as `settings` say, from the start or from `resume`, and leaves the results in `folder`.
 
     `command` is how the user started this. Settings, data or a folder that training cannot start with end in a VAEError
     before anything is written; what ends a run early says how to resume.
+
+    Args:
+        init: a model whose weights, those that fit, a new run begins with.
     """
     quiet_lightning()
     quiet_tensorboard()
     keep_freed_buffers()
     check_device(settings)
-    pl.seed_everything(settings.seed, verbose=False)
     run = Run(settings, folder, command, resume)
-    first = 0
+    names = stage_names(settings)
     if resume:
-        with torch.device("meta"):  # takes no memory before the checkpoint is known to fit
-            first = check_resumable(resume, build_stages(settings))
+        check_resumable(resume)
+        names = names[names.index(resume.position.stage) :]
+        if is_done(resume):  # its stage is: the next one begins
+            run, names = replace(run, resume=None, earlier=resume), names[1:]
+        elif resume.position.stage != AutoencoderStage.name:
+            run = replace(run, earlier=resume)
+    manifest = RunFolder(resume.path.parent).split if resume else None
     try:
-        for stage in build_stages(settings)[first:]:
-            train_stage(run, stage)
+        dataset = None
+        for name in names:
+            dataset, run = train_stage(run, name, dataset, manifest, init)
+        finish(run, dataset, manifest)
     except KeyboardInterrupt:  # a second Ctrl-C
         raise KeyboardInterrupt(how_to_resume(folder)) from None
 
 
-def train_stage(run: Run, stage: Stage) -> None:
-    """Trains one stage with a Trainer of its own."""
+def train_stage(
+    run: Run, name: str, dataset: Dataset | None, manifest: Path | None, init: Checkpoint | None
+) -> tuple[Dataset, Run]:
+    """Trains one stage with a Trainer of its own; returns the images, once they are open, and the run after it."""
     settings, resume, position = run.settings, run.resume, run.position
-    trainer = build_trainer(run)
+    trainer = build_trainer(run, name)
     device, processes, first = trainer.strategy.root_device, trainer.world_size, trainer.is_global_zero
-    engine = choose_engine(settings, device, processes)
-    manifest = RunFolder(resume.path.parent).split if resume else None
-    dataset = load_dataset(settings, processes, progress_bar if first else no_progress, manifest)
+    engine, progress = choose_engine(settings, device, processes), progress_bar if first else no_progress
+    dataset = dataset or load_dataset(settings, processes, progress, manifest)
+    told = told_by(run.earlier or resume, settings, dataset)
+    stage = build_stage(name, settings, told)
+    stage.start(run.earlier, dataset, device, processes, progress)
     if resume:
-        check_position(resume, processes, len(dataset.train) // (settings.data.batch_size * processes))
+        check_position(resume, processes, len(dataset.train) // (stage.batch_size * processes))
     set_precision(settings, engine)
     if device.type == "cpu":
         use_fast_convolutions(stage.network)
+    if init and not resume and stage.number == 0:
+        taken = take_weights(stage.network, init)
+        if first:
+            print(taken)
+    stage.average_weights()
     module = build_module(stage, settings, engine, resume).to(memory_format=torch.channels_last)
     if resume:
-        stage.network.load_state_dict(resume.weights())
+        stage.load(resume)
         set_position(trainer, position)
     if first:
-        create_folder(run, dataset, describe_device(device), processes)
-        print(announcement(run, dataset, stage, describe_device(device), engine, processes))
+        described = describe_device(device)
+        create_folder(run, dataset, described, processes)
+        print(announcement(run, dataset, stage, described, engine, processes))
     started, first_step = time.monotonic(), position.epoch_steps if position else 0
-    fit(run, trainer, module, ImagesDataModule(dataset, settings, engine.name == "graph", first_step))
+    fit(run, trainer, module, ImagesDataModule(stage, dataset, settings, engine.name == "graph", first_step))
     if first:
-        print(summary(run, stage, read_table(run.folder.metrics), time.monotonic() - started))
+        print(summary(run, stage, read_table(run.folder.table(stage.name)), time.monotonic() - started))
+    return dataset, after(run, stage, trainer)
+
+
+def after(run: Run, stage: Stage, trainer: pl.Trainer) -> Run:
+    """Returns the run once `stage` is done: the next one begins with its model."""
+    carried = dict(run.earlier.tensors) if run.earlier else {}
+    tensors = carried | {name: tensor.detach().cpu() for name, tensor in stage.tensors().items()}
+    epochs = run.earlier.epochs if run.earlier else stage.epochs
+    figures = run.earlier.figures if run.earlier else {}
+    figures = figures | {stage.in_files + n: float(v) for n, v in trainer.callback_metrics.items() if n in stage.figures}
+    model = Checkpoint(run.folder.last, run.settings, tensors, epochs, figures, None, list(stage.class_names))
+    return Run(run.settings, run.folder, run.command, earlier=model)
+
+
+def finish(run: Run, dataset: Dataset | None, manifest: Path | None) -> None:
+    """Fits Gaussians to the latents, if the settings want them, in last.ckpt and in best.ckpt."""
+    if run.settings.prior.kind != "gaussian" or rank_zero_only.rank != 0:
+        return
+    dataset = dataset or load_dataset(run.settings, 1, progress_bar, manifest)
+    for path in (run.folder.last, run.folder.best):
+        if path.exists():
+            print(fit_gaussians(path, dataset, run.folder.pictures, progress_bar))
 
 
 def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: ImagesDataModule) -> None:
@@ -109,18 +161,19 @@ def how_to_resume(folder: RunFolder) -> str:
     return f"Resume with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
 
 
-def build_trainer(run: Run) -> pl.Trainer:
-    """Returns Lightning's Trainer as the settings say."""
+def build_trainer(run: Run, stage: str) -> pl.Trainer:
+    """Returns Lightning's Trainer of a stage as the settings say."""
     settings = run.settings.trainer
-    names = ("max_epochs", "accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps", "deterministic")
+    names = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps", "deterministic")
     # In a SLURM job, without Lightning's own answer to signals: StopOnSignal has one.
     slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     try:
         return pl.Trainer(
             **{name: getattr(settings, name) for name in names},
             precision="32-true" if settings.precision == "tf32" else settings.precision,
-            logger=RunLogger(run),
-            callbacks=build_callbacks(run),
+            max_epochs=stage_epochs(run.settings, stage),
+            logger=RunLogger(run, stage),
+            callbacks=build_callbacks(run, stage),
             plugins=slurm,
             default_root_dir=run.folder.path,
             reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
@@ -134,7 +187,7 @@ def build_trainer(run: Run) -> pl.Trainer:
         raise VAEError(f"trainer: {one_line(e)} Change trainer.accelerator, devices, strategy or precision.") from None
 
 
-def build_callbacks(run: Run) -> list[pl.Callback]:
+def build_callbacks(run: Run, stage: str) -> list[pl.Callback]:
     """Returns what happens around the steps. Lightning calls them in this order, and the order matters:
 
     Pictures and figures of an epoch are written before the checkpoint that says the epoch is done, so that a run killed
@@ -143,8 +196,12 @@ def build_callbacks(run: Run) -> list[pl.Callback]:
     """
     health = Health()
     saving = SaveCheckpoints(run, health)
-    writing = [Pictures(run), health, MetricsTable(run), Projector(run), saving]
-    return [*writing, EpochProgress(), StopOnSignal(saving), QuickFigures(run)]
+    autoencoder = stage == AutoencoderStage.name
+    about_latents = [Projector(run)] if autoencoder else []
+    writing = [Pictures(run), health, MetricsTable(run, stage), *about_latents, saving]
+    last = stage == stage_names(run.settings)[-1]
+    about_model = [QuickFigures(run)] if autoencoder else []
+    return [*writing, EpochProgress(), StopOnSignal(saving, last), *about_model]
 
 
 def check_device(settings: Settings) -> None:

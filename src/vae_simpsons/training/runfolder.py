@@ -37,12 +37,16 @@ class RunFolder:
         self.config = path / "config.yaml"  # every setting, as resolved
         self.environment = path / "environment.json"  # command, commit, versions, device
         self.split = path / MANIFEST  # which images train and which validate
-        self.metrics = path / "metrics.csv"  # one row of figures an epoch
+        self.metrics = path / "metrics.csv"  # one row of figures an epoch, of the autoencoder
         self.last = path / "last.ckpt"  # the checkpoint that was saved last
         self.best = path / "best.ckpt"  # the one of the best epoch
         self.pictures = path / "pictures"  # of each epoch, PNG
         self.evaluations = path / "evaluation.csv"  # the evaluation's quick figures, one row a measurement
         self.projector = path / "projector"  # what TensorBoard's projector shows
+
+    def table(self, stage: str) -> Path:
+        """Returns where the figures of a stage are: metrics.csv of the autoencoder, prior_metrics.csv."""
+        return self.metrics if stage == "autoencoder" else self.path / f"{stage}_metrics.csv"
 
     def holds_a_run(self) -> bool:
         """Whether some run has written here."""
@@ -56,7 +60,8 @@ class Run:
     settings: Settings
     folder: RunFolder
     command: Sequence[str]  # how the user started it
-    resume: Checkpoint | None = None  # what it resumes from
+    resume: Checkpoint | None = None  # what its stage resumes from
+    earlier: Checkpoint | None = None  # the model as the stages before left it, in memory
     writer: Writer = field(default_factory=Writer)
     attempts: Attempts = field(default_factory=Attempts)
 

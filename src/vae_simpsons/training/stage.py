@@ -9,12 +9,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from vae_simpsons.checkpoint import EPOCH_SUMS, NETWORK, OPTIMIZER, STATE, Checkpoint
+from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, STATE, Checkpoint
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.data.order import random_bits
 from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
+from vae_simpsons.training.averaging import update_average
 from vae_simpsons.training.stages import Stage
 
 NOISE_STREAM = 0x4015E  # keeps the noise of a seed apart from its other draws
@@ -72,13 +73,9 @@ class StageModule(pl.LightningModule):
         self.resume = None
         draw = (self.settings.seed, self.stage.number, self.current_epoch, self.global_rank)
         self.noise_seeds = (random_bits(self.steps_per_epoch, NOISE_STREAM, *draw) >> 1).tolist()
-        learning_rate = self.stage.learning_rate(self.current_epoch)
-        for group in self.adam.param_groups:
-            if isinstance(group["lr"], Tensor):  # which a graph has captured
-                group["lr"].fill_(learning_rate)
-            else:
-                group["lr"] = learning_rate
-        self.log("lr", learning_rate, on_step=False, on_epoch=True, logger=False)
+        last = self.current_epoch * self.steps_per_epoch + self.steps_per_epoch - 1
+        rate = self.stage.learning_rate(last, self.steps_per_epoch)
+        self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
 
     @property
     def resumes_within_epoch(self) -> bool:
@@ -91,12 +88,34 @@ class StageModule(pl.LightningModule):
         return self.trainer.datamodule.steps_per_epoch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        seed_device(self.device, self.noise_seeds[self.steps_done])
+        self.prepare_step(self.steps_done)
         loss, figures = self.measure(batch)
         self.add(figures)
         self.last_loss = figures[0]
         self.after_steps(1)
         return loss
+
+    def prepare_step(self, step: int) -> None:
+        """Sets what depends on the number of a step in its epoch: noise, learning rate, the stage's own."""
+        seed_device(self.device, self.noise_seeds[step])
+        position = self.current_epoch * self.steps_per_epoch + step, self.steps_per_epoch
+        rate = self.stage.learning_rate(*position)
+        for group in self.adam.param_groups:
+            if isinstance(group["lr"], Tensor):  # which a graph has captured
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.stage.prepare_step(*position)
+
+    def average_step(self, step: int) -> None:
+        """Moves the averaged weights towards those after a step of this epoch."""
+        if self.stage.averaged is not None:
+            position = self.current_epoch * self.steps_per_epoch + step
+            update_average(self.stage.averaged, self.stage.network, position, self.stage.ema)
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        if self.automatic_optimization:  # else the step that is captured has done it
+            self.average_step(self.steps_done - 1)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, to be differentiated, and the values of the stage's step_figures."""
@@ -113,8 +132,8 @@ class StageModule(pl.LightningModule):
         network, settings = self.stage.network, self.settings.trainer
         scaled, one_process = settings.precision == "16-mixed", self.trainer.world_size == 1
         norm = self.guard.before_optimizer(network, optimizer, self.last_loss, scaled, one_process)
-        if settings.gradient_clip_val is not None:
-            nn.utils.clip_grads_with_norm_(network.parameters(), settings.gradient_clip_val, norm)
+        if self.stage.clip is not None:
+            nn.utils.clip_grads_with_norm_(network.parameters(), self.stage.clip, norm)
 
     def after_steps(self, steps: int) -> None:
         """Counts `steps`; logs the last one's loss and, at the epoch's end, the means. Does not wait for the device."""
@@ -141,15 +160,14 @@ class StageModule(pl.LightningModule):
             raise VAEError(
                 f"epoch {self.current_epoch + 1}: {bad} is not finite, though the loss of its steps was; likely "
                 "BatchNorm's statistics are not. Nothing of it is saved. Resume from an older checkpoint, or start "
-                f"again with --optimizer.lr {self.settings.optimizer.lr / 5:g}."
+                f"again with --{self.stage.lr_name} {self.stage.lr / 5:g}."
             )
         self.log_dict(figures, logger=False)
 
     def tensors_to_save(self) -> dict[str, Tensor]:
         """Returns the tensors of a checkpoint, by name. Every process has to call this."""
-        network = self.stage.network
-        tensors = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
-        for name, weight in network.named_parameters():
+        tensors = self.stage.tensors()
+        for name, weight in self.stage.network.named_parameters():
             state = self.adam.state.get(weight, {})
             tensors |= {f"{OPTIMIZER}{name}.{key}": value for key, value in state.items()}
         several = self.trainer.world_size > 1

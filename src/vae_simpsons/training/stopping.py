@@ -28,8 +28,8 @@ class StopOnSignal(pl.Callback):
     signal during validation waits for its end, which is a matter of a forward pass.
     """
 
-    def __init__(self, saving: SaveCheckpoints) -> None:
-        self.saving = saving
+    def __init__(self, saving: SaveCheckpoints, last_stage: bool) -> None:
+        self.saving, self.last_stage = saving, last_stage
         self.received: int | None = None
         self.handlers = ExitStack()  # puts back those that were there before
 
@@ -52,7 +52,7 @@ class StopOnSignal(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
         """Stops after the epoch has been saved too; a run that has all its epochs ends by itself."""
-        more = trainer.current_epoch + 1 < trainer.max_epochs
+        more = not self.last_stage or trainer.current_epoch + 1 < trainer.max_epochs
         if self.received is not None and trainer.world_size == 1 and more:
             raise Stopped(self.received)
 

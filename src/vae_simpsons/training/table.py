@@ -17,8 +17,8 @@ from vae_simpsons.training.stage import StageModule
 class MetricsTable(pl.Callback):
     """Writes the figures of each epoch; comes before the callback that saves, so that no saved epoch lacks its row."""
 
-    def __init__(self, run: Run) -> None:
-        self.path, self.attempts = run.folder.metrics, run.attempts
+    def __init__(self, run: Run, stage: str) -> None:
+        self.path, self.attempts = run.folder.table(stage), run.attempts
         self.rows: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: StageModule) -> None:
@@ -38,6 +38,7 @@ class MetricsTable(pl.Callback):
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
         epoch, every = trainer.current_epoch + 1, module.settings.trainer.evaluate_every
+        every = every if module.stage.number == 0 else None
         if epoch == trainer.max_epochs and (every is None or epoch % every):  # else QuickFigures has more to log
             log_settings(trainer, module, figures)
 

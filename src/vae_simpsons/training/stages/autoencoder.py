@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons import objective
+from vae_simpsons.checkpoint import AVERAGE, NETWORK
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.evaluation.sums import ValidationMeans, ValidationSums
 from vae_simpsons.images import denormalise, interleave_rows, normalise
@@ -14,7 +15,9 @@ from vae_simpsons.inference import latents
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.inference.traverse import choose_dims, traverse
 from vae_simpsons.models import build_autoencoder
+from vae_simpsons.objective import Objective
 from vae_simpsons.settings import Settings
+from vae_simpsons.training import schedule
 from vae_simpsons.training.stages.base import Stage
 
 SAMPLES = 64  # shown after each epoch
@@ -27,52 +30,60 @@ LITTLE_VARIANCE = 1e-3  # of the reconstructions, as a share of the images' own,
 
 
 class AutoencoderStage(Stage):
-    """Trains encoder and decoder on mse + beta * kld_weight * kl, or on mse alone.
+    """Trains encoder and decoder on the loss that `objective` describes, or on the squared error alone.
 
     Figures, of training and validation alike: loss, mse, kl (nats an image), elbo (nats an image, at beta 1 and the
-    pixel noise that kld_weight implies). Of validation also the active units, and the noise that is really left
-    (sigma/residual) beside the noise that the loss assumes (sigma/implied).
+    pixel noise that the loss assumes, fits or learns). Of validation also the active units, and the noise that is
+    really left (sigma/residual) beside the noise that the loss assumes or has learned (sigma/implied).
     """
 
     name = "autoencoder"
     number = 0
+    prefix, average_prefix, in_files = NETWORK, AVERAGE, ""
     best = "val/loss"
+    lr_name = "optimizer.lr"
     means: ValidationMeans  # of the last validation
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.settings = settings.optimizer
+        self.settings = settings
         self.network = build_autoencoder(settings)
-        self.values = math.prod(self.network.image_shape)  # C * H * W
         self.latent_values = math.prod(self.network.latent_shape)
-        self.kl_weight = settings.objective.beta * settings.objective.kld_weight
-        self.implied_sigma = objective.implied_sigma(self.kl_weight, self.values)
-        self.elbo_sigma = objective.implied_sigma(settings.objective.kld_weight, self.values)
+        self.objective = Objective(settings.objective, math.prod(self.network.image_shape))
+        self.epochs, self.batch_size = settings.trainer.max_epochs, settings.data.batch_size
+        self.ema, self.clip = settings.optimizer.ema, settings.trainer.gradient_clip_val
+        self.lr, self.horizontal_flip = settings.optimizer.lr, settings.data.horizontal_flip
+        self.register_buffer("kl_share", torch.ones(()), persistent=False)  # of the KL term's weight, in warm-up
         variational = self.network.variational
         self.step_figures = ("loss", "mse", "kl", "elbo") if variational else ("loss", "mse")
         both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
-        sigmas = ("sigma/residual", "sigma/implied") if variational else ("sigma/residual",)
+        optimal = settings.objective.sigma == "optimal"
+        sigmas = ("sigma/residual", "sigma/implied") if variational and not optimal else ("sigma/residual",)
         self.figures = (*both, "val/active_units", *sigmas, "lr")
 
-    def optimizer(self, fused: bool) -> torch.optim.Adam:
-        lr, decay = self.settings.lr, self.settings.weight_decay
-        return torch.optim.Adam(self.network.parameters(), lr, weight_decay=decay, fused=fused)
+    def optimizer(self, fused: bool) -> torch.optim.Optimizer:
+        chosen = self.settings.optimizer
+        kind = torch.optim.AdamW if chosen.kind == "adamw" else torch.optim.Adam
+        return kind(self.network.parameters(), chosen.lr, weight_decay=chosen.weight_decay, fused=fused)
 
-    def learning_rate(self, epoch: int) -> float:
-        """Returns lr * lr_decay^epoch."""
-        return self.settings.lr * self.settings.lr_decay**epoch
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        return schedule.learning_rate(self.settings.optimizer, step, steps_per_epoch, self.epochs)
+
+    def prepare_step(self, step: int, steps_per_epoch: int) -> None:
+        if warmup := self.settings.objective.warmup_epochs:
+            self.kl_share.fill_(schedule.kl_share(warmup, step, steps_per_epoch))
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, and its loss, mse and, of a variational autoencoder, kl and elbo."""
-        x = normalise(batch.pixels)
+        x = normalise(batch.inputs)
         recon, mu, log_var = self.network(x)
         if log_var is None:
             terms = objective.autoencoder_loss(recon, x)
             return terms.loss, torch.stack([terms.loss, terms.mse]).detach()
-        terms = objective.vae_loss(recon, x, mu, log_var, self.kl_weight)
-        kl = terms.kl.mean()
-        elbo = objective.elbo(terms.mse, kl, self.elbo_sigma, self.values)
-        return terms.loss, torch.stack([terms.loss, terms.mse, kl, elbo]).detach()
+        mse = objective.mean_squared_error(recon, x)
+        kl = objective.kl_per_dimension(mu, log_var).flatten(1).mean(0)
+        terms = self.objective.terms(mse, kl, self.kl_share, self.network.log_sigma)
+        return terms.loss, torch.stack(terms).detach()
 
     def start_validation(self, device: torch.device, seed: int) -> None:
         """Begins a validation with the noise of every other one, so that curves differ by the model alone."""
@@ -81,8 +92,8 @@ class AutoencoderStage(Stage):
         self.noise = torch.Generator(device).manual_seed(seed)
 
     def validate(self, batch: Batch) -> None:
-        x = normalise(batch.pixels)
-        recon, mu, log_var = self.network(x, self.noise)
+        x = normalise(batch.inputs)
+        recon, mu, log_var = self.final(x, self.noise)
         self.sums.add(x, recon, mu, log_var)
         if sum(len(mu) for mu, _ in self.latents) < SHOWN_LATENTS:
             self.latents.append((mu, log_var))
@@ -91,11 +102,12 @@ class AutoencoderStage(Stage):
         self.means = means = self.sums.means(add_up)
         figures = {"val/loss": means.mse, "val/mse": means.mse, "sigma/residual": math.sqrt(means.mse)}
         if self.network.variational:
-            kl = float(means.kl_per_dimension.sum())
-            figures["val/loss"] += self.kl_weight * kl
-            figures["val/kl"] = kl
-            figures["val/elbo"] = objective.elbo(means.mse, kl, self.elbo_sigma, self.values)
-            figures["sigma/implied"] = self.implied_sigma
+            log_sigma = self.final.log_sigma
+            sigma = self.objective.implied_sigma() if log_sigma is None else log_sigma.exp().item()
+            log_sigma = None if log_sigma is None else log_sigma.detach().double().cpu()
+            terms = self.objective.terms(torch.tensor(means.mse).double(), means.kl_per_dimension, 1.0, log_sigma)
+            figures |= {"val/loss": float(terms.loss), "val/kl": float(terms.kl), "val/elbo": float(terms.elbo)}
+            figures |= {} if sigma is None else {"sigma/implied": sigma}
         return figures | {"val/active_units": float(means.active_units)}
 
     def faults(self) -> dict[str, str]:
@@ -114,11 +126,12 @@ class AutoencoderStage(Stage):
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns the originals above their reconstructions, and samples from the same z each time."""
-        recon = denormalise(latents.reconstruct(self.network, normalise(originals)))
+        recon = denormalise(latents.reconstruct(self.final, normalise(originals)))
         pictures = {"reconstructions": interleave_rows(originals, recon, columns)}
+        if self.network.variational and self.settings.prior.kind == "normal":  # any other prior is fitted later
+            pictures["samples"] = denormalise(torch.cat(list(sample(self.final, SAMPLES, SAMPLES_SEED))))
         if self.network.variational:
-            pictures["samples"] = denormalise(torch.cat(list(sample(self.network, SAMPLES, SAMPLES_SEED))))
-            pictures["traversal"] = denormalise(latents.decode(self.network, self.traversal(columns)))
+            pictures["traversal"] = denormalise(latents.decode(self.final, self.traversal(columns)))
         return pictures
 
     def traversal(self, steps: int) -> Tensor:
@@ -136,11 +149,19 @@ class AutoencoderStage(Stage):
         return {"kl_per_dimension": self.means.kl_per_dimension, "mu": mu, "sigma": torch.exp(0.5 * log_var)}
 
     def describe(self) -> dict[str, str]:
-        """Returns the network's shapes and what the weight of the KL term says about pixels."""
+        """Returns the network's shapes and what the loss says about pixels."""
         image, latent = ("x".join(map(str, shape)) for shape in (self.network.image_shape, self.network.latent_shape))
         shapes = f"{image} -> {latent} -> {image}, {self.network.parameter_count():,} parameters"
         if not self.network.variational:
             return {"model": f"autoencoder, {shapes}"}
-        noise = f"beta * kld_weight = {self.kl_weight:g} takes pixels, which span [-1, 1], to have noise"
-        noise += f" sigma = {self.implied_sigma:.2f} (compare sigma/residual)"
-        return {"model": f"VAE, {shapes}", "noise": noise}
+        return {"model": f"VAE, {shapes}", "noise": self.noise_in_words()}
+
+    def noise_in_words(self) -> str:
+        """Returns what the loss says about the noise of a pixel."""
+        sigma, chosen = self.objective.implied_sigma(), self.settings.objective
+        if chosen.sigma == "learned":
+            return "the noise of a pixel is learned with the weights (sigma/implied)"
+        if sigma is None:
+            return "the noise of a pixel is what is left of it in each batch: sigma^2 = mse (sigma/residual)"
+        given = f"sigma {chosen.sigma:g}" if chosen.sigma else f"beta * kld_weight = {chosen.beta * chosen.kld_weight:g}"
+        return f"{given} takes pixels, which span [-1, 1], to have noise sigma = {sigma:.2f} (compare sigma/residual)"
