@@ -212,7 +212,7 @@ class Settings:
     def _check_data(self) -> None:
         size, resize = self.data.size, self.data.resize
         if len(size) != 2:
-            raise VAEError(f"data.image_size: {list(size)} has {len(size)} numbers. Give one, or [height, width].")
+            raise VAEError(f"data.image_size: {list(size)} is not accepted. Give one number, or two: [height, width].")
         if resize and self.data.crop == "none":
             raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
         if resize and resize < min(size):

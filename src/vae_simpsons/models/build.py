@@ -23,11 +23,12 @@ def describe_autoencoder(settings: Settings) -> Autoencoder:
     """
     with torch.device("meta"):
         network = _autoencoder(settings)
-    size, widths, parameters = settings.data.image_size, settings.model.widths, network.parameter_count()
-    largest = max(width * (size >> stage) ** 2 for stage, width in enumerate(widths))  # the decoder's last, or wider
+    (height, width), widths, parameters = settings.data.size, settings.model.widths, network.parameter_count()
+    # The decoder's last map, or a wider one before it.
+    largest = max(w * (height >> stage) * (width >> stage) for stage, w in enumerate(widths))
     if max(parameters, largest) > MAX_NUMBERS:
         raise VAEError(
-            f"model.widths: {list(widths)}, latent_dim {settings.model.latent_dim} and images of {size}x{size} make "
+            f"model.widths: {list(widths)}, latent_dim {settings.model.latent_dim} and images of {height}x{width} make "
             f"{parameters:,} parameters, and {largest:,} values in one layer; {MAX_NUMBERS:,} are the most. "
             "Give smaller ones."
         )
@@ -36,7 +37,7 @@ def describe_autoencoder(settings: Settings) -> Autoencoder:
 
 def _autoencoder(settings: Settings) -> Autoencoder:
     data, model = settings.data, settings.model
-    sizes = (data.channels, data.image_size, model.widths, model.latent_dim)
+    sizes = (data.channels, data.size, model.widths, model.latent_dim)
     encoder, decoder = Encoder(*sizes, variational=model.variational), Decoder(*sizes)
-    image_shape = (data.channels, data.image_size, data.image_size)
+    image_shape = (data.channels, *data.size)
     return Autoencoder(encoder, decoder, image_shape, (model.latent_dim,), model.variational)
