@@ -36,7 +36,7 @@ def test_every_setting_says_what_it_means():
 
 
 def test_sections_may_hold_sections(monkeypatch):
-    """As a prior's will: dotted names, defaults and checks at any depth."""
+    """Dotted names, defaults and checks at any depth."""
     from dataclasses import dataclass
 
     from vae_simpsons.configfile import from_flat, parse_yaml, to_yaml
@@ -48,8 +48,8 @@ def test_sections_may_hold_sections(monkeypatch):
         steps: settings.ranged(int, 1) = settings.setting(50, "steps of the solver")
 
     @dataclass(frozen=True)
-    class Prior:
-        """The prior."""
+    class Extra:
+        """The extra section."""
 
         kind: settings.Text = settings.setting("flow", "what it is")
         flow: Flow = Flow()
@@ -58,21 +58,21 @@ def test_sections_may_hold_sections(monkeypatch):
     class Nested(Settings):
         """Settings with a section of sections."""
 
-        prior: Prior = Prior()
+        extra: Extra = Extra()
 
     for module in (settings, sys.modules["vae_simpsons.configfile"]):
         monkeypatch.setattr(module, "Settings", Nested)
     for cached in (keys, sections):
         cached.cache_clear()
     try:
-        assert list(sections())[-2:] == ["prior", "prior.flow"] and "prior.flow.steps" in keys()
-        nested = from_flat(parse_yaml("prior: {flow: {steps: 3}}", "f"))
-        assert nested.prior == Prior(flow=Flow(3)) and to_flat(nested)["prior.flow.steps"] == 3
+        assert list(sections())[-2:] == ["extra", "extra.flow"] and "extra.flow.steps" in keys()
+        nested = from_flat(parse_yaml("extra: {flow: {steps: 3}}", "f"))
+        assert nested.extra == Extra(flow=Flow(3)) and to_flat(nested)["extra.flow.steps"] == 3
         assert from_flat(parse_yaml(to_yaml(nested), "again")) == nested
-        with pytest.raises(VAEError, match="prior.flow.steps: 0 is not accepted. Give a whole number >= 1."):
-            from_flat({"prior.flow.steps": 0})
-        with pytest.raises(VAEError, match="prior.flow: 3 is not a mapping"):
-            parse_yaml("prior: {flow: 3}", "f")
+        with pytest.raises(VAEError, match="extra.flow.steps: 0 is not accepted. Give a whole number >= 1."):
+            from_flat({"extra.flow.steps": 0})
+        with pytest.raises(VAEError, match="extra.flow: 3 is not a mapping"):
+            parse_yaml("extra: {flow: 3}", "f")
     finally:
         for cached in (keys, sections):
             cached.cache_clear()
