@@ -1,5 +1,6 @@
 """The settings themselves: types, ranges, and what must agree."""
 
+import re
 import sys
 
 import pytest
@@ -14,6 +15,14 @@ from vae_simpsons.settings import Data, Settings, accepts, keys, sections, to_fl
 def test_a_size_that_the_widths_do_not_divide_names_the_nearest_that_fit(size, near):
     with pytest.raises(VAEError, match=f"image_size: {size} is not divisible by 32 .*Give {near}, or fewer widths"):
         from_flat({"data.image_size": size})
+
+
+@pytest.mark.parametrize(("size", "side"), [((65, 64), "height 65"), ((64, 65), "width 65"), ((65, 65), "height 65")])
+def test_of_two_sides_the_one_that_the_widths_do_not_divide_is_named(size, side):
+    with pytest.raises(VAEError, match=f"image_size: {side} is not divisible by 32 .*Give 64 or 96, or fewer widths"):
+        from_flat({"data.image_size": size})
+    with pytest.raises(VAEError, match=rf"image_size: {side} is not divisible by 8 \(model.factor\). Give 64 or 72"):
+        from_flat({"data.image_size": size, "model.latent": "spatial"})
 
 
 def test_no_widths_are_refused():
@@ -85,6 +94,7 @@ def test_sections_may_hold_sections(monkeypatch):
         ("seed", [0, 2**32 - 1], [1.0, True, "1.0", 2**32, b"1"]),
         ("data.channels", [1, 3], [True, 1.0, "2", 2]),
         ("data.resize", [None, 64], [0, "0", 64.0]),
+        ("data.image_size", [64, [64, 96]], [0, [0, 64], [64, 0], [64.0, 64], [[64], 64], [64, True], None, 4097]),
         ("trainer.devices", ["auto", 2], ["all", 0, True]),
         ("model.widths", [[8, 16], (8,)], [8, "8", [8.0], [True], [0], [[8]], {8, 16}]),
         ("model.variational", [True, False], [1, "1", None]),
@@ -127,6 +137,14 @@ def test_what_a_setting_accepts_is_said_in_words():
     ("data", "error"),
     [
         (Data(resize=72, crop="none"), "data.resize: 72 has no effect with data.crop none"),
+        *[
+            (
+                Data(image_size=size),
+                rf"image_size: {re.escape(str(list(size)))} is not accepted. Give one number, or two",
+            )
+            for size in ((), (64,), (64, 64, 64))
+        ],
+        (Data(resize=48, image_size=(96, 64)), "data.resize: 48 is less than data.image_size 64, which is cropped"),
         (Data(resize=32), "data.resize: 32 is less than data.image_size 64, which is cropped from it. Give 64 or more"),
     ],
 )

@@ -231,10 +231,13 @@ class Settings:
         self._check_divisible(self.model.factor, "model.factor", "")
 
     def _check_divisible(self, by: int, why: str, otherwise: str) -> None:
-        for side in self.data.size:
+        names = ("", "") if isinstance(self.data.image_size, int) else ("height ", "width ")
+        for name, side in zip(names, self.data.size, strict=True):
             if side % by:
                 near = " or ".join(str(n * by) for n in (side // by, side // by + 1) if n)
-                raise VAEError(f"data.image_size: {side} is not divisible by {by} ({why}). Give {near}{otherwise}.")
+                raise VAEError(
+                    f"data.image_size: {name}{side} is not divisible by {by} ({why}). Give {near}{otherwise}."
+                )
 
 
 @cache
