@@ -19,10 +19,10 @@ def table_row(folder: RunFolder) -> dict[str, str]:
     settings = from_flat(read_yaml(folder.config))
     environment = json.loads(folder.environment.read_text(encoding="utf-8"))
     rows = read_table(folder.metrics)
-    last, size = rows[-1], settings.data.image_size
+    last, size = rows[-1], "x".join(map(str, settings.data.size))
     return {
         "run": folder.path.name,
-        "images": f"{Path(settings.data.path).name} {size}x{size}, {settings.data.split}",
+        "images": f"{Path(settings.data.path).name} {size}, {settings.data.split}",
         "epochs": f"{last['epoch']} of {settings.trainer.max_epochs}",
         "val mse": f"{float(last['val/mse']):.4f}",
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",

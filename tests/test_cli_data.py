@@ -93,12 +93,14 @@ def test_import_then_train_on_the_folder_and_on_the_archive_itself(tmp_path, cap
     assert Path("a/metrics.csv").read_text().split(",")[:12] == Path("b/metrics.csv").read_text().split(",")[:12]
 
 
-def test_toons_are_written_with_their_factors(capsys):
+def test_toons_are_written_by_hairstyle_with_their_factors(capsys):
     assert main(["data", "toons", "drawn", "-n", "5", "--seed", "3", "--size", "32"]) == 0
-    assert Image.open("drawn/toon_00004.png").size == (32, 32)
+    said = capsys.readouterr().out
+    assert f"5 toons in drawn, a sub-folder for each hairstyle; factors in {Path('drawn/factors.csv')}" in said
     with open("drawn/factors.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == [f"toon_{i:05d}.png" for i in range(5)] and "hair" in rows[0]
+    assert [row["file"] for row in rows] == [f"{row['hair']}/toon_{i:05d}.png" for i, row in enumerate(rows)]
+    assert all(Image.open(Path("drawn") / row["file"]).size == (32, 32) for row in rows) and len(rows) == 5
     Path("empty").mkdir()
     assert main(["data", "toons", "empty", "-n", "1"]) == 0
 

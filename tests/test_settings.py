@@ -1,5 +1,6 @@
 """The settings themselves: types, ranges, and what must agree."""
 
+import re
 import sys
 
 import pytest
@@ -14,6 +15,14 @@ from vae_simpsons.settings import Data, Settings, accepts, keys, sections, to_fl
 def test_a_size_that_the_widths_do_not_divide_names_the_nearest_that_fit(size, near):
     with pytest.raises(VAEError, match=f"image_size: {size} is not divisible by 32 .*Give {near}, or fewer widths"):
         from_flat({"data.image_size": size})
+
+
+@pytest.mark.parametrize(("size", "side"), [((65, 64), "height 65"), ((64, 65), "width 65"), ((65, 65), "height 65")])
+def test_of_two_sides_the_one_that_the_widths_do_not_divide_is_named(size, side):
+    with pytest.raises(VAEError, match=f"image_size: {side} is not divisible by 32 .*Give 64 or 96, or fewer widths"):
+        from_flat({"data.image_size": size})
+    with pytest.raises(VAEError, match=rf"image_size: {side} is not divisible by 8 \(model.factor\). Give 64 or 72"):
+        from_flat({"data.image_size": size, "model.latent": "spatial"})
 
 
 def test_no_widths_are_refused():
@@ -36,7 +45,7 @@ def test_every_setting_says_what_it_means():
 
 
 def test_sections_may_hold_sections(monkeypatch):
-    """As a prior's will: dotted names, defaults and checks at any depth."""
+    """Dotted names, defaults and checks at any depth."""
     from dataclasses import dataclass
 
     from vae_simpsons.configfile import from_flat, parse_yaml, to_yaml
@@ -48,8 +57,8 @@ def test_sections_may_hold_sections(monkeypatch):
         steps: settings.ranged(int, 1) = settings.setting(50, "steps of the solver")
 
     @dataclass(frozen=True)
-    class Prior:
-        """The prior."""
+    class Extra:
+        """The extra section."""
 
         kind: settings.Text = settings.setting("flow", "what it is")
         flow: Flow = Flow()
@@ -58,21 +67,21 @@ def test_sections_may_hold_sections(monkeypatch):
     class Nested(Settings):
         """Settings with a section of sections."""
 
-        prior: Prior = Prior()
+        extra: Extra = Extra()
 
     for module in (settings, sys.modules["vae_simpsons.configfile"]):
         monkeypatch.setattr(module, "Settings", Nested)
     for cached in (keys, sections):
         cached.cache_clear()
     try:
-        assert list(sections())[-2:] == ["prior", "prior.flow"] and "prior.flow.steps" in keys()
-        nested = from_flat(parse_yaml("prior: {flow: {steps: 3}}", "f"))
-        assert nested.prior == Prior(flow=Flow(3)) and to_flat(nested)["prior.flow.steps"] == 3
+        assert list(sections())[-2:] == ["extra", "extra.flow"] and "extra.flow.steps" in keys()
+        nested = from_flat(parse_yaml("extra: {flow: {steps: 3}}", "f"))
+        assert nested.extra == Extra(flow=Flow(3)) and to_flat(nested)["extra.flow.steps"] == 3
         assert from_flat(parse_yaml(to_yaml(nested), "again")) == nested
-        with pytest.raises(VAEError, match="prior.flow.steps: 0 is not accepted. Give a whole number >= 1."):
-            from_flat({"prior.flow.steps": 0})
-        with pytest.raises(VAEError, match="prior.flow: 3 is not a mapping"):
-            parse_yaml("prior: {flow: 3}", "f")
+        with pytest.raises(VAEError, match="extra.flow.steps: 0 is not accepted. Give a whole number >= 1."):
+            from_flat({"extra.flow.steps": 0})
+        with pytest.raises(VAEError, match="extra.flow: 3 is not a mapping"):
+            parse_yaml("extra: {flow: 3}", "f")
     finally:
         for cached in (keys, sections):
             cached.cache_clear()
@@ -85,6 +94,7 @@ def test_sections_may_hold_sections(monkeypatch):
         ("seed", [0, 2**32 - 1], [1.0, True, "1.0", 2**32, b"1"]),
         ("data.channels", [1, 3], [True, 1.0, "2", 2]),
         ("data.resize", [None, 64], [0, "0", 64.0]),
+        ("data.image_size", [64, [64, 96]], [0, [0, 64], [64, 0], [64.0, 64], [[64], 64], [64, True], None, 4097]),
         ("trainer.devices", ["auto", 2], ["all", 0, True]),
         ("model.widths", [[8, 16], (8,)], [8, "8", [8.0], [True], [0], [[8]], {8, 16}]),
         ("model.variational", [True, False], [1, "1", None]),
@@ -127,6 +137,14 @@ def test_what_a_setting_accepts_is_said_in_words():
     ("data", "error"),
     [
         (Data(resize=72, crop="none"), "data.resize: 72 has no effect with data.crop none"),
+        *[
+            (
+                Data(image_size=size),
+                rf"image_size: {re.escape(str(list(size)))} is not accepted. Give one number, or two",
+            )
+            for size in ((), (64,), (64, 64, 64))
+        ],
+        (Data(resize=48, image_size=(96, 64)), "data.resize: 48 is less than data.image_size 64, which is cropped"),
         (Data(resize=32), "data.resize: 32 is less than data.image_size 64, which is cropped from it. Give 64 or more"),
     ],
 )

@@ -44,7 +44,7 @@ def export_model(checkpoint: Checkpoint, latent_shape: tuple[int, ...], folder: 
         title=name,
         kind="variational autoencoder" if settings.model.variational else "plain autoencoder",
         epochs=checkpoint.epochs,
-        size=f"{settings.data.image_size}x{settings.data.image_size}",
+        size="x".join(map(str, settings.data.size)),
         channels=settings.data.channels,
         figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in figures.items()),
         folder=name,

@@ -212,7 +212,7 @@ class Settings:
     def _check_data(self) -> None:
         size, resize = self.data.size, self.data.resize
         if len(size) != 2:
-            raise VAEError(f"data.image_size: {list(size)} has {len(size)} numbers. Give one, or [height, width].")
+            raise VAEError(f"data.image_size: {list(size)} is not accepted. Give one number, or two: [height, width].")
         if resize and self.data.crop == "none":
             raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
         if resize and resize < min(size):
@@ -231,10 +231,13 @@ class Settings:
         self._check_divisible(self.model.factor, "model.factor", "")
 
     def _check_divisible(self, by: int, why: str, otherwise: str) -> None:
-        for side in self.data.size:
+        names = ("", "") if isinstance(self.data.image_size, int) else ("height ", "width ")
+        for name, side in zip(names, self.data.size, strict=True):
             if side % by:
                 near = " or ".join(str(n * by) for n in (side // by, side // by + 1) if n)
-                raise VAEError(f"data.image_size: {side} is not divisible by {by} ({why}). Give {near}{otherwise}.")
+                raise VAEError(
+                    f"data.image_size: {name}{side} is not divisible by {by} ({why}). Give {near}{otherwise}."
+                )
 
 
 @cache

@@ -337,7 +337,7 @@ def test_a_scaled_decode_is_within_two_grey_levels_of_the_full_one(tmp_path, siz
     image = Image.open(tmp_path / "a.jpg")
     assert jpeg_reduction(*image.size, view(size)) > 1
     full = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    full = crop_and_resize(full, crop_box(*image.size, view(size)), size)
+    full = crop_and_resize(full, crop_box(*image.size, view(size)), (size, size))
     scaled = decode_image(tmp_path / "a.jpg", view(size)).pixels
     assert 0 < rmse(scaled.flip(1, 2) if turned else scaled, full) < 2
 

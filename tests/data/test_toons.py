@@ -117,13 +117,17 @@ def test_eyes_and_mouth_stand_out_at_64_pixels():
 def test_write_makes_the_files_and_the_table_of_their_factors(tmp_path):
     seen = []
     write_toons(tmp_path / "set", 12, seed=3, size=32, show=seen.append)
-    names = sorted(p.name for p in (tmp_path / "set").iterdir())
-    assert names == ["factors.csv", *(f"toon_{i:05d}.png" for i in range(12))]
+    drawn = [make_toon(3, i) for i in range(12)]
+    paths = [f"{toon.hair}/toon_{i:05d}.png" for i, toon in enumerate(drawn)]
+    found = {p.relative_to(tmp_path / "set").as_posix() for p in (tmp_path / "set").rglob("*.*")}
+    assert found == {"factors.csv", *paths}
     assert seen == list(range(1, 13))
     with open(tmp_path / "set" / "factors.csv", newline="") as file:
-        for i, row in enumerate(csv.DictReader(file)):
-            assert row == {"file": f"toon_{i:05d}.png"} | {k: str(v) for k, v in asdict(make_toon(3, i)).items()}
-            assert np.array_equal(np.asarray(Image.open(tmp_path / "set" / row["file"])), pixels(make_toon(3, i), 32))
+        rows = list(csv.DictReader(file))
+        assert [row["file"] for row in rows] == paths, "in the order of their numbers"
+        for i, row in enumerate(rows):
+            assert row == {"file": paths[i]} | {k: str(v) for k, v in asdict(drawn[i]).items()}
+            assert np.array_equal(np.asarray(Image.open(tmp_path / "set" / row["file"])), pixels(drawn[i], 32))
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
@@ -139,9 +143,9 @@ def keep(count, seed, size, folder):
 
 def test_they_are_drawn_once_and_kept(tmp_path):
     first = keep(5, 0, 32, tmp_path / "cache")
-    before = {p: p.stat().st_mtime_ns for p in first.iterdir()}
+    before = {p: p.stat().st_mtime_ns for p in first.rglob("*.*")}
     assert keep(5, 0, 32, tmp_path / "cache") == first
-    assert {p: p.stat().st_mtime_ns for p in first.iterdir()} == before and len(before) == 6
+    assert {p: p.stat().st_mtime_ns for p in first.rglob("*.*")} == before and len(before) == 6
     others = {keep(*key, tmp_path / "cache") for key in ((6, 0, 32), (5, 1, 32), (5, 0, 16))}
     assert len(others | {first}) == 4
 

@@ -62,14 +62,14 @@ def add_toons_options(parser: Parser) -> None:
 
 
 def run_toons(options: Namespace) -> None:
-    """Draws cartoon faces into a folder, with a table of their factors."""
+    """Draws cartoon faces into sub-folders by hairstyle, with a table of their factors."""
     from vae_simpsons.data.toons import write_toons
     from vae_simpsons.files import output_folder
 
     folder = Path(options.dest)
     with output_folder("DEST", folder) as temporary:
         write_toons(temporary, options.n, options.seed, options.size, progress_bar("drawing toons", options.n))
-    print(f"{options.n:,} toons in {folder}, their factors in {folder / 'factors.csv'}")
+    print(f"{options.n:,} toons in {folder}, a sub-folder for each hairstyle; factors in {folder / 'factors.csv'}")
 
 
 CHECK = Verb("read every image of a folder or archive and report what would train", add_check_options, run_check)

@@ -67,9 +67,11 @@ def load_dataset(settings: Settings, processes: int, progress: Progress, manifes
 def source_of(data: Data, progress: Progress) -> Path:
     """Returns the folder or archive that `data.path` means; toons are drawn unless they are in the cache.
 
+    Toons are square, with the larger side of data.image_size, and cropped like other pictures.
+
     Raises:
         VAEError: the cache cannot be written.
     """
     if data.path != TOONS:
         return Path(data.path).expanduser()
-    return cached_toons(data.toons, TOONS_SEED, data.image_size, cache_folder(data), progress)
+    return cached_toons(data.toons, TOONS_SEED, max(data.size), cache_folder(data), progress)

@@ -10,6 +10,8 @@ import logging
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +30,8 @@ from vae_simpsons.errors import one_line
 from vae_simpsons.settings import Data
 
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
-FLIPS = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}  # by orientation: dimensions of (C, S, S)
+FLIPS = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}  # by orientation: dimensions of (C, H, W)
+TURNED = (5, 6, 7, 8)  # orientations whose rows are the columns of the upright picture; Exif 2.3
 TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
 BACKGROUND = (255, 255, 255)  # behind transparent parts
@@ -44,7 +47,7 @@ MAX_SCANS = 100  # of a JPEG; encoders write about ten
 class Decoded(NamedTuple):
     """An image at the size that is trained on."""
 
-    pixels: Tensor  # uint8 (C, S, S)
+    pixels: Tensor  # uint8 (C, H, W)
     facts: Facts
 
 
@@ -52,7 +55,7 @@ class Block(NamedTuple):
     """Some files of a folder, decoded."""
 
     outcomes: list[Facts | str]  # of each file, or the reason why it is not an image
-    pixels: Tensor  # uint8 (n, C, S, S), of the n images
+    pixels: Tensor  # uint8 (n, C, H, W), of the n images
 
 
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
@@ -60,7 +63,7 @@ def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     _silence_libraries()
     decoded = [_decoded_or_reason(folder / file.path, data) for file in files]
     images = [d.pixels for d in decoded if isinstance(d, Decoded)]
-    none = torch.empty(0, data.channels, data.image_size, data.image_size, dtype=torch.uint8)
+    none = torch.empty(0, data.channels, *data.size, dtype=torch.uint8)
     outcomes = [d.facts if isinstance(d, Decoded) else d for d in decoded]
     return Block(outcomes, torch.stack(images) if images else none)
 
@@ -86,7 +89,7 @@ def decode_image(path: Path, data: Data) -> Decoded:
 
 
 def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
-    """Returns a picture that Pillow has opened or made as decode_image returns a file's, uint8 (C, S, S).
+    """Returns a picture that Pillow has opened or made as decode_image returns a file's, uint8 (C, H, W).
 
     Raises:
         Exception: of many kinds: what Pillow says of a file that it has opened and cannot read.
@@ -96,30 +99,38 @@ def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
-    """Returns left, top, width and height, in pixels of the image, of what is kept: the middle square, or all of it.
+    """Returns left, top, width and height, in pixels of the image, of what is kept: the middle part, or all of it.
 
-    All four are multiples of jpeg_reduction, so that the box is the same at whatever size a JPEG is decoded.
+    The middle part is the largest with the shape of data.size; with data.resize, that is first shrunk until its short
+    side has so many pixels. All four are multiples of jpeg_reduction, so that the box is the same at whatever size a
+    JPEG is decoded.
     """
     if data.crop == "none":
         return 0, 0, width, height
+    rows, columns = data.size
     step = jpeg_reduction(width, height, data)
-    side = max(1, round(min(width, height) * data.image_size / (data.resize or data.image_size)))
-    side = side // step * step
-    return (width - side) // 2 // step * step, (height - side) // 2 // step * step, side, side
+    short = min(rows, columns)
+    scale = min(Fraction(width, columns), Fraction(height, rows)) * Fraction(short, data.resize or short)
+    box_width, box_height = (max(1, round(scale * side)) // step * step for side in (columns, rows))
+    return (width - box_width) // 2 // step * step, (height - box_height) // 2 // step * step, box_width, box_height
 
 
-def crop_and_resize(image: Tensor, box: Sequence[int], size: int) -> Tensor:
-    """Returns the `box` of uint8 `image` (C, h, w) as (C, size, size), bicubic and antialiased."""
+def crop_and_resize(image: Tensor, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Returns the `box` of uint8 `image` (C, h, w) as (C, H, W), `size` (H, W), bicubic and antialiased."""
     left, top, width, height = box
     part = image[:, top : top + height, left : left + width]
-    if part.shape[1:] == (size, size):
+    if part.shape[1:] == size:
         return part
-    return interpolate(part[None], (size, size), mode="bicubic", antialias=True)[0]
+    return interpolate(part[None], size, mode="bicubic", antialias=True)[0]
 
 
 def jpeg_reduction(width: int, height: int, data: Data) -> int:
-    """Returns 1, 2, 4 or 8: a JPEG is decoded at 1/this of its size, but at least three times the size wanted."""
-    spare = min(width, height) / (3 * (data.resize or data.image_size))
+    """Returns 1, 2, 4 or 8: a JPEG is decoded at 1/this of its size, but at least three times the size wanted.
+
+    That holds however the camera was held, which the file says only further in.
+    """
+    short, long = sorted(data.size)
+    spare = min(width, height) * short / (3 * long * (data.resize or short))
     return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
 
 
@@ -161,11 +172,14 @@ def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
 
 
 def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Data) -> Tensor:
-    """Returns pixels (C, h, w) of an image of `width` x `height`, which they may be a fraction of, as (C, S, S)."""
+    """Returns pixels (C, h, w) of an image of `width` x `height`, which they may be a fraction of, as (C, H, W)."""
+    turned = orientation in TURNED
+    if turned:
+        data = replace(data, image_size=data.size[::-1])  # as the file has it, before it is turned
     factor = round(height / pixels.shape[1])
     box = [edge // factor for edge in crop_box(width, height, data)]
-    pixels = crop_and_resize(pixels, box, data.image_size)
-    if orientation in (5, 6, 7, 8):  # Exif 2.3: rows and columns of the scene are exchanged
+    pixels = crop_and_resize(pixels, box, data.size)
+    if turned:
         pixels = pixels.transpose(1, 2)
     return pixels.flip(FLIPS.get(orientation, []))
 

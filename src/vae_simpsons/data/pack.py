@@ -1,6 +1,6 @@
 """A folder of image files -> one file of pixels, decoded once and then mapped into memory.
 
-A pack is a folder in the cache: pixels.npy, uint8 (N, C, S, S), and index.json, the fields of `Index`. Its name holds a
+A pack is a folder in the cache: pixels.npy, uint8 (N, C, H, W), and index.json, the fields of `Index`. Its name holds a
 hash of all that decides its content: names, sizes and times of the files, how they are cropped and resized, and
 PACK_VERSION. So a pack is never out of date: a folder that has changed gets a new one.
 """
@@ -43,7 +43,7 @@ class Pack:
     """The images of a folder at one size."""
 
     folder: Path
-    pixels: Tensor  # uint8 (N, C, S, S), mapped: what is not read takes no memory
+    pixels: Tensor  # uint8 (N, C, H, W), mapped: what is not read takes no memory
     index: Index
 
 
@@ -79,14 +79,17 @@ def pack_name(source: Path, files: Sequence[File], data: Data) -> str:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     root = source.resolve()
-    view = [data.image_size, data.channels, data.crop, data.resize]
+    height, width = data.size
+    is_square = height == width
+    view = [height if is_square else data.size, data.channels, data.crop, data.resize]
     readable = re.sub(r"[^A-Za-z0-9]+", "_", root.name)[:40]
-    return f"{readable}-{data.image_size}px-{digest(str(root), view)[:8]}-{digest(PACK_VERSION, files)[:16]}"
+    size = f"{height}px" if is_square else f"{height}x{width}px"
+    return f"{readable}-{size}-{digest(str(root), view)[:8]}-{digest(PACK_VERSION, files)[:16]}"
 
 
 def write_pack(source: Path, files: Sequence[File], data: Data, folder: Path, progress: Progress) -> None:
     """Decodes `files` of `source` into a pack in the empty `folder`."""
-    shape = (len(files), data.channels, data.image_size, data.image_size)
+    shape = (len(files), data.channels, *data.size)
     check_free_space(folder, math.prod(shape))
     with npy_writer(folder / "pixels.npy", shape, np.uint8) as append:
         index = read_images(source, files, data, progress, lambda pixels: append(pixels.numpy()))
@@ -102,7 +105,7 @@ def read_images(
     """Decodes `files` of `source` on all cores, some blocks ahead, and returns what is known of them.
 
     Args:
-        use: called with the pixels of the readable images, uint8 (n, C, S, S), in order, block by block.
+        use: called with the pixels of the readable images, uint8 (n, C, H, W), in order, block by block.
     """
 
     def decode_files(block_files: Sequence[File]) -> tuple[Block, Fingerprints]:
@@ -154,7 +157,7 @@ def read_pack(folder: Path, data: Data) -> Pack | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     count = len(index.paths)
-    shape = (count, data.channels, data.image_size, data.image_size)
+    shape = (count, data.channels, *data.size)
     if pixels.shape != shape or pixels.dtype != np.uint8 or len(index.groups) != count:
         return None
     with warnings.catch_warnings(action="ignore"):  # torch does not know read-only memory; writing to it would crash

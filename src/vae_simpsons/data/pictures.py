@@ -22,7 +22,7 @@ class Part(NamedTuple):
     """Some of the pictures: those of one file, folder or archive."""
 
     names: list[str]
-    read: Callable[[int], Tensor]  # the number of a picture -> uint8 (C, S, S)
+    read: Callable[[int], Tensor]  # the number of a picture -> uint8 (C, H, W)
     left_out: str | None = None  # the unreadable ones, in words
 
 
@@ -44,7 +44,7 @@ class Pictures:
         return len(self.names)
 
     def take(self, numbers: Sequence[int]) -> Tensor:
-        """Returns the pictures with these numbers, uint8 (n, C, S, S).
+        """Returns the pictures with these numbers, uint8 (n, C, H, W).
 
         Raises:
             VAEError: one of them is not an image.

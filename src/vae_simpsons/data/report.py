@@ -1,5 +1,6 @@
 """What is in a folder of images, what is skipped and why, and what would train. For `vae data check`."""
 
+import math
 import tempfile
 import time
 from collections import Counter
@@ -62,6 +63,7 @@ def make_report(source: Path, settings: Settings, progress: Progress) -> Report:
 def to_json(report: Report) -> dict[str, Any]:
     """Returns `report` for a machine; counts are by decreasing frequency."""
     index, data, facts = report.index, report.data, report.index.facts
+    height, width = data.size
     return {
         "source": str(report.source),
         "files": report.readable + len(index.unreadable),
@@ -70,7 +72,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "formats": _count(f.format for f in facts),
         "modes": _count(f.mode for f in facts),
         "sizes": _count(f"{f.width}x{f.height}" for f in facts),
-        "smaller": sum(min(f.width, f.height) < data.image_size for f in facts),  # they would be enlarged
+        "smaller": sum(f.width < width or f.height < height for f in facts),  # they would be enlarged
         "copies": _paths_of(index, index.copies()),  # byte for byte
         "near_duplicates": _paths_of(index, index.near_duplicates()),  # copies included
         "classes": dict(sorted(Counter(index.classes).items())),
@@ -79,7 +81,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "validate": report.validate,
         "left_out": report.readable - report.train - report.validate if report.train else 0,
         "problem": report.problem,
-        "pack_bytes": report.readable * data.channels * data.image_size**2,
+        "pack_bytes": math.prod((report.readable, data.channels, height, width)),
         "pack_seconds": round(report.seconds, 3),
     }
 

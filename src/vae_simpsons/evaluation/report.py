@@ -14,6 +14,7 @@ from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.latent_charts import factor_matrix, kl_bars, latent_map
 from vae_simpsons.evaluation.page import Row, Section, clean, facts, figure, image_rows, paragraph, show, write_page
 from vae_simpsons.evaluation.result import Evaluation, Neighbours, Reconstructions, Traversal
+from vae_simpsons.settings import Data
 
 COLUMNS = 8  # images beside each other, as many as a phone can show
 MOST_SAMPLES = 64
@@ -50,7 +51,10 @@ def summary(run: dict[str, Any]) -> str:
     kind = "A VAE" if settings.get("model.variational", True) else "A plain autoencoder"
     latents = f" with {settings['model.latent_dim']} latent dimensions" if "model.latent_dim" in settings else ""
     source = f", trained on {settings['data.path']}" if settings.get("data.path") else ""
-    size = f" at {settings['data.image_size']}x{settings['data.image_size']}" if "data.image_size" in settings else ""
+    size = ""
+    if "data.image_size" in settings:
+        height, width = Data(image_size=settings["data.image_size"]).size
+        size = f" at {height}x{width}"
     epochs = f" for {run['epochs']:,} epochs" if "epochs" in run else ""
     quick = ", measured quickly" if run.get("quick") else ""
     return f"{kind}{latents}{source}{size}{epochs}{quick}."

@@ -29,12 +29,12 @@ SLACK = 1e-3  # by which a float may leave its range: rounding, not another rang
 class Inputs(NamedTuple):
     """Pictures, or latents, as the network takes them."""
 
-    x: Tensor  # (n, C, S, S) in [-1, 1]; of latents (n, *latent)
+    x: Tensor  # (n, C, H, W) in [-1, 1]; of latents (n, *latent)
     are_tensors: bool  # tensors came, and tensors are given back
     single: bool  # one came, not several
 
     def give_back(self, images: Tensor) -> Tensor | Image.Image | Grid:
-        """Returns one image for each input, (n, C, S, S) in [-1, 1], in the form that the inputs came in."""
+        """Returns one image for each input, (n, C, H, W) in [-1, 1], in the form that the inputs came in."""
         if self.are_tensors:
             return images[0] if self.single else images
         pictures = pictures_in(images)
@@ -65,7 +65,7 @@ def read_inputs(name: str, x: object, data: Data, progress: Progress = no_progre
 
 
 def read_one(name: str, x: object, data: Data) -> Inputs:
-    """Returns the one picture `x`, (1, C, S, S).
+    """Returns the one picture `x`, (1, C, H, W).
 
     Raises:
         VAEError: naming `name`: not one picture.
@@ -119,7 +119,7 @@ def _read_one(name: str, x: object, data: Data, progress: Progress) -> Inputs:
 
 
 def _from_tensor(name: str, x: Tensor, data: Data) -> Tensor:
-    """Returns a tensor, uint8 or in [-1, 1], as float (n, C, S, S)."""
+    """Returns a tensor, uint8 or in [-1, 1], as float (n, C, H, W)."""
     if x.ndim not in (3, 4) or x.shape[-3] != data.channels or 0 in x.shape:
         shape = tuple(x.shape)
         raise VAEError(
@@ -132,9 +132,9 @@ def _from_tensor(name: str, x: Tensor, data: Data) -> Tensor:
     elif x.dtype != torch.uint8:
         raise VAEError(f"{name}: a tensor of {x.dtype}. Give floats in [-1, 1], or uint8.")
     height, width = x.shape[-2:]
-    if (height, width) != (data.image_size, data.image_size):
+    if (height, width) != data.size:
         box = crop_box(width, height, data)
-        x = torch.stack([crop_and_resize(image, box, data.image_size) for image in x])
+        x = torch.stack([crop_and_resize(image, box, data.size) for image in x])
     return normalise(x) if x.dtype == torch.uint8 else x.clamp(-1, 1)
 
 

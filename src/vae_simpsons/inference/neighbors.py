@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     space: str
     paths: list[list[str]]  # (q, k) of them, nearest first
-    images: Tensor  # uint8 (q, k, C, S, S)
+    images: Tensor  # uint8 (q, k, C, H, W)
     ratio: Tensor  # (q,) distance to the nearest over that to the second nearest of another group
     figures: tuple[Figure, ...] = ()  # memorisation ratio and memorised share; none where `lacking` says why
     lacking: str | None = None
@@ -49,7 +49,7 @@ def find_neighbors(queries: Tensor, dataset: Dataset, count: int, name: str, spa
     """Returns the `count` nearest training images of each query, mirrored or not, and the memorisation figures.
 
     Args:
-        queries: uint8 (q, C, S, S).
+        queries: uint8 (q, C, H, W).
         dataset: of the run: what trained and what validated.
         name: of the space.
 
@@ -97,7 +97,7 @@ def nearest_numbers(points: Tensor, mirrored: Tensor, training: Tensor, count: i
 def neighbor_rows(queries: Tensor, found: list[Found]) -> tuple[Tensor, list[str]]:
     """Returns a grid of uint8 images: a row a query and space, the query and then its neighbours; and labels of rows.
 
-    The images are (rows * (1 + k), C, S, S).
+    The images are (rows * (1 + k), C, H, W).
     """
     rows, labels = [], []
     for i, query in enumerate(queries):

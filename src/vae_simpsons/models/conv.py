@@ -10,17 +10,23 @@ class Encoder(nn.Module):
     """x -> mu, log_var: convolutions that halve the image, then one linear layer for each.
 
     Args:
-        image_size: height and width of the images; 2^len(widths) divides it.
+        image_size: height and width of the images; 2^len(widths) divides both.
         widths: channels after each stage.
         variational: without it there is no layer for log_var, and None in its place.
     """
 
     def __init__(
-        self, channels: int, image_size: int, widths: Sequence[int], latent_dim: int, variational: bool = True
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        widths: Sequence[int],
+        latent_dim: int,
+        variational: bool = True,
     ) -> None:
         super().__init__()
         self.stages = nn.Sequential(*(halve(i, o) for i, o in pairwise([channels, *widths])))
-        features = widths[-1] * (image_size // 2 ** len(widths)) ** 2
+        height, width = (side // 2 ** len(widths) for side in image_size)
+        features = widths[-1] * height * width
         self.mu = nn.Linear(features, latent_dim)
         self.log_var = nn.Linear(features, latent_dim) if variational else None
 
@@ -33,12 +39,12 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z -> recon in [-1, 1]: a linear layer, then transposed convolutions back through the encoder's `widths`."""
 
-    def __init__(self, channels: int, image_size: int, widths: Sequence[int], latent_dim: int) -> None:
+    def __init__(self, channels: int, image_size: tuple[int, int], widths: Sequence[int], latent_dim: int) -> None:
         super().__init__()
-        side = image_size // 2 ** len(widths)
+        height, width = (side // 2 ** len(widths) for side in image_size)
         back = list(reversed(widths))  # 512, 256, ...
-        self.linear = nn.Linear(latent_dim, back[0] * side**2)
-        self.unflatten = nn.Unflatten(1, (back[0], side, side))
+        self.linear = nn.Linear(latent_dim, back[0] * height * width)
+        self.unflatten = nn.Unflatten(1, (back[0], height, width))
         self.stages = nn.Sequential(*(double(i, o) for i, o in pairwise([*back, back[-1]])))
         self.to_image = nn.Sequential(nn.Conv2d(back[-1], channels, kernel_size=3, padding=1), nn.Tanh())
 

@@ -13,11 +13,13 @@ from vae_simpsons.files import write_csv
 from vae_simpsons.progress import Progress
 
 __all__ = ["Toon", "cached_toons", "draw_toon", "make_toon", "write_toons"]
-TOONS_VERSION = 2  # raise it when the drawing changes
+TOONS_VERSION = 3  # raise it when the drawing or the files change
 
 
 def write_toons(folder: Path, count: int, seed: int, size: int, show: Callable[[int], None] | None = None) -> None:
-    """Draws toons 0 to count - 1 of `seed` into `folder`, which is made: toon_00000.png ... and factors.csv.
+    """Draws toons 0 to count - 1 of `seed` into `folder`, which is made, in a sub-folder for each hairstyle.
+
+    So the hairstyle is the label: bald/toon_00012.png. factors.csv lists them all, in the order of their numbers.
 
     Args:
         folder: must be empty if it exists.
@@ -30,7 +32,10 @@ def write_toons(folder: Path, count: int, seed: int, size: int, show: Callable[[
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
-    toons = {f"toon_{index:05d}.png": make_toon(seed, index) for index in range(count)}
+    drawn = (make_toon(seed, index) for index in range(count))
+    toons = {f"{toon.hair}/toon_{index:05d}.png": toon for index, toon in enumerate(drawn)}
+    for hair in {toon.hair for toon in toons.values()}:
+        (folder / hair).mkdir()
     rows = ((name, *astuple(toon)) for name, toon in toons.items())
     write_csv(folder / "factors.csv", ["file", *(f.name for f in fields(Toon))], rows)
     for number, (name, toon) in enumerate(toons.items(), start=1):
