@@ -24,7 +24,7 @@ from vae_simpsons import VAE, cli
 from vae_simpsons.checkpoint import NETWORK, Checkpoint, write_checkpoint
 from vae_simpsons.data.toons import write_toons
 from vae_simpsons.inference.blocks import block_size
-from vae_simpsons.inference.sample import prior_latents
+from vae_simpsons.inference.sample import prior_noise
 from vae_simpsons.models import Autoencoder, build_autoencoder
 from vae_simpsons.settings import Settings
 
@@ -39,7 +39,7 @@ def write_untrained(path: Path) -> Path:
 @torch.inference_mode()
 def decode(network: Autoencoder, count: int) -> None:
     """Runs the decoder alone."""
-    for z in prior_latents(network.latent_shape, count, 0, block_size(network)):
+    for z in prior_noise(network.latent_shape, count, 0, block_size(network)):
         network.decode(z)
 
 

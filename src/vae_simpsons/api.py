@@ -1,5 +1,6 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_la
 from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
+from vae_simpsons.objective import Objective
 from vae_simpsons.progress import Progress, no_progress
 
 
@@ -55,6 +57,14 @@ class VAE:
         self.network = load_network(checkpoint).to(device)
         if device.type == "cpu":
             use_fast_convolutions(self.network)
+
+    @property
+    def sigma(self) -> float:
+        """The noise of a pixel, in [-1, 1], that the model was trained with, or that its last validation left."""
+        if self.network.log_sigma is not None:
+            return self.network.log_sigma.exp().item()
+        assumed = Objective(self.settings.objective, math.prod(self.network.image_shape)).assumed_sigma()
+        return self.checkpoint.figures.get("sigma/residual", 1.0) if assumed is None else assumed
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "VAE":

@@ -8,8 +8,8 @@ lower bound is, for one image of D = C*H*W values,
     kl   = KL(q(z|x) || p(z))
 
 The published loss is mse + w kl with w = beta * kld_weight. Multiplied by D/(2 sigma^2) it is -elbo up to a constant
-when w = 2 sigma^2 / D: the weight of the KL term *is* an assumption about the noise of a pixel. With objective.sigma the
-noise is said instead, or fitted, and the loss is (nll + beta kl) / D, nats a value.
+when w = 2 sigma^2 / D: the weight of the KL term *is* an assumption about the noise of a pixel. With objective.sigma
+the noise is said instead, or fitted, and the loss is (nll + beta kl) / D, nats a value.
 
 Source: Kingma & Welling, Auto-Encoding Variational Bayes, arXiv 1312.6114, Eq. 3, 10 and Appendix B;
 Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, arXiv 2006.13202, Eq. 3 to 5.
@@ -24,6 +24,7 @@ from torch import Tensor
 from vae_simpsons import settings
 
 SMALLEST_MSE = 1e-8  # of which optimal_sigma makes a noise; 8-bit pixels are rounded by more, 5e-6
+
 
 class LossTerms(NamedTuple):
     """The loss of a batch and what it is made of."""

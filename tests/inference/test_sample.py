@@ -40,7 +40,7 @@ def test_sampling_leaves_torchs_own_generator_alone(network):
 
 
 def test_latents_are_standard_normal():
-    z = torch.cat(list(sample.prior_latents((8,), 20_000, seed=0, block=64)))
+    z = torch.cat(list(sample.prior_noise((8,), 20_000, seed=0, block=64)))
     assert abs(float(z.mean())) < 0.01 and abs(float(z.std()) - 1) < 0.01
 
 

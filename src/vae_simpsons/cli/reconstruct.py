@@ -48,8 +48,7 @@ def run_reconstruct(options: Namespace) -> int:
             check_png_target(flag, Path(path))
     model = load_model(options)
     pictures = model.open_pictures("PATH", options.paths, options.cache_dir, progress_bar)
-    weight = model.settings.objective.kld_weight
-    scores = reconstruct.score_pictures(model.network, pictures, weight, progress_bar)
+    scores = reconstruct.score_pictures(model.network, pictures, model.sigma, progress_bar)
     count = min(options.n, len(pictures))
     chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count)
     columns = min(options.nrow, count)

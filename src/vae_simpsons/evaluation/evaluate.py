@@ -29,6 +29,7 @@ from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.runs import ENVIRONMENT, read_json
 from vae_simpsons.evaluation.sentences import sentences
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.objective import Objective
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Settings, to_flat
 
@@ -149,8 +150,10 @@ def _subject(
         counts, values, network.variational, features=features.is_installed(),
         labels=len(dataset.class_names) > 1, factors=(dataset.source / "factors.csv").is_file(),
     )  # fmt: skip
-    weight = settings.objective.beta * settings.objective.kld_weight
-    return Subject(network, weight, dataset, split, seed, counts, plan.Bar(progress, seconds))
+    implied = Objective(settings.objective, values).implied_sigma()
+    if network.log_sigma is not None:
+        implied = network.log_sigma.exp().item()
+    return Subject(network, implied, dataset, split, seed, counts, plan.Bar(progress, seconds))
 
 
 def _groups(subject: Subject, known: dict, missing: list[str]) -> tuple[dict[str, list[Figure]], Any]:

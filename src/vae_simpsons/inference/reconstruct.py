@@ -46,18 +46,17 @@ class Scores(NamedTuple):
         return self.figures["mse"].argsort(descending=True, stable=True).tolist()
 
 
-def score_pictures(network: Autoencoder, pictures: Pictures, kld_weight: float, progress: Progress) -> Scores:
+def score_pictures(network: Autoencoder, pictures: Pictures, sigma: float, progress: Progress) -> Scores:
     """Returns the figures of every picture, computed block by block.
 
     Args:
         network: in eval mode.
-        kld_weight: of the run; it implies the noise of a pixel that the elbo assumes.
+        sigma: the noise of a pixel that the elbo assumes.
 
     Raises:
         VAEError: a picture cannot be read.
     """
     size, count, values = block_size(network), len(pictures), math.prod(network.image_shape)
-    sigma = objective.implied_sigma(kld_weight, values)
     eps = torch.randn(network.latent_shape, generator=torch.Generator().manual_seed(NOISE_SEED))
     report, done = progress("reconstructing", count), 0
     found: dict[str, Tensor] = {}  # filled in place: small tensors that stay would keep the memory around them apart

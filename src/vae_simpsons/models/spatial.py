@@ -64,6 +64,7 @@ class SpatialDecoder(nn.Module):
     def __init__(self, channels: int, factor: int, width: int, blocks: int, latent_channels: int) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(latent_channels, width, kernel_size=3, padding=1)]
+        before = width
         for level, (wide, deep) in enumerate(stages(factor, width, blocks)):
             if level > 0:
                 layers += [nn.Conv2d(before, 4 * wide, kernel_size=1), nn.PixelShuffle(2)]

@@ -1,4 +1,4 @@
-"""Averaged weights: an exponential moving average over the steps, which draws and validates in place of the last step's.
+"""Averaged weights: an exponential moving average over the steps, which draws and validates in place of the last.
 
 Adam's last step is one of many around the same place; their mean is closer to it. Source: Polyak & Juditsky,
 Acceleration of Stochastic Approximation by Averaging, 1992; Karras et al., arXiv 2312.02696, Section 3, of its length.

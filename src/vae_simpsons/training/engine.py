@@ -6,8 +6,7 @@ training_step takes longer still, so one training_step here trains on a chunk of
 loop. Source: CUDA semantics, "CUDA Graphs", in PyTorch's notes.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal

@@ -44,6 +44,4 @@ def gaussians_of(
     labels = numbered(dataset, names)[chosen].repeat_interleave(encoded.shape[1]) if names else None
     mu, log_var = encoded.flatten(0, 1).unbind(1)
     chosen_settings = model.settings
-    return fit_gaussian(
-        mu, log_var, labels, len(names), chosen_settings.prior.components, chosen_settings.seed
-    )
+    return fit_gaussian(mu, log_var, labels, len(names), chosen_settings.prior.components, chosen_settings.seed)

@@ -29,7 +29,6 @@ class RunLogger(TensorBoardLogger):
         folder, first_step = run.folder.path, run.position.steps if run.position else None
         if stage != AutoencoderStage.name:  # whose steps begin at 0 again
             folder /= stage
-            run.attempts(CURVES, folder.mkdir, parents=True, exist_ok=True)
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step)
         self.attempts = run.attempts
         self.lock = threading.RLock()  # pictures come from the Writer's thread

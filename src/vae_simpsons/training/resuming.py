@@ -5,7 +5,7 @@ import torch
 from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, PRIOR, STATE, Checkpoint, check_tensors
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings, to_flat
-from vae_simpsons.training.stages import build_stage, stage_epochs, stage_names
+from vae_simpsons.training.stages import AutoencoderStage, build_stage, stage_epochs, stage_names
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
@@ -33,12 +33,13 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             "last epoch. Resume with as many, or begin another run with --init."
         )
     if is_done(resume, settings) and not lacks_prior(resume, settings):
-        epochs = resume.position.epochs
-        more = "Begin another run with --init." if resume.position.stage != "autoencoder" else (
-            f"Give more, say --trainer.max_epochs {epochs + 10}."
+        position, first = resume.position, resume.position.stage == AutoencoderStage.name
+        name = "trainer.max_epochs" if first else "prior.epochs"
+        more = f"Give more, say --{name} {position.epochs + 10}." if first else "Begin another run with --init."
+        raise VAEError(
+            f"{name}: {stage_epochs(settings, position.stage)}, and {resume.path} has {position.epochs} epochs "
+            f"already. {more}"
         )
-        name = "prior.epochs" if resume.position.stage != "autoencoder" else "trainer.max_epochs"
-        raise VAEError(f"{name}: {stage_epochs(settings, resume.position.stage)}, and {resume.path} has {epochs} epochs already. {more}")
 
 
 def is_done(resume: Checkpoint, settings: Settings | None = None) -> bool:

@@ -23,13 +23,13 @@ from vae_simpsons.training.announce import announcement, summary
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module, choose_engine
 from vae_simpsons.training.evaluating import QuickFigures
+from vae_simpsons.training.fitting import fit_gaussians
 from vae_simpsons.training.health import Health
 from vae_simpsons.training.lightning import quiet_lightning, set_position
 from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
 from vae_simpsons.training.projector import Projector
-from vae_simpsons.training.fitting import fit_gaussians
 from vae_simpsons.training.resuming import check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import SaveCheckpoints
@@ -119,8 +119,8 @@ def after(run: Run, stage: Stage, trainer: pl.Trainer) -> Run:
     carried = dict(run.earlier.tensors) if run.earlier else {}
     tensors = carried | {name: tensor.detach().cpu() for name, tensor in stage.tensors().items()}
     epochs = run.earlier.epochs if run.earlier else stage.epochs
-    figures = run.earlier.figures if run.earlier else {}
-    figures = figures | {stage.in_files + n: float(v) for n, v in trainer.callback_metrics.items() if n in stage.figures}
+    figures = dict(run.earlier.figures) if run.earlier else {}
+    figures |= {stage.in_files + n: float(v) for n, v in trainer.callback_metrics.items() if n in stage.figures}
     model = Checkpoint(run.folder.last, run.settings, tensors, epochs, figures, None, list(stage.class_names))
     return Run(run.settings, run.folder, run.command, earlier=model)
 

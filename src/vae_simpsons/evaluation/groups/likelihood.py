@@ -10,7 +10,7 @@ from torch import Tensor
 from vae_simpsons.evaluation import likelihood as bounds
 from vae_simpsons.evaluation.figures import Figure, mean_figure, standard_error
 from vae_simpsons.evaluation.groups.subject import TRAIN, Subject, choose
-from vae_simpsons.objective import implied_sigma, kl_divergence
+from vae_simpsons.objective import kl_divergence
 
 SIGMA = "fitted sigma"
 SIGMA_IS = "pixel noise of greatest ELBO: root mean squared error under q, pixels in [-1, 1]"
@@ -30,10 +30,10 @@ def likelihood(subject: Subject, missing: list[str]) -> list[Figure]:
     kl = kl_divergence(mu.double().flatten(1), log_var.double().flatten(1))
     fitted = _fitted_sigma(subject)
     noises = [Noise("fitted", fitted.value)]
-    if subject.kl_weight > 0:
-        noises.insert(0, Noise("implied", implied_sigma(subject.kl_weight, subject.values)))
+    if subject.sigma:
+        noises.insert(0, Noise("implied", subject.sigma))
         fitted = replace(fitted, reference=noises[0].sigma, reference_is="implied by the loss")
-    else:
+    elif subject.sigma == 0:
         missing.append(
             "elbo, implied sigma: objective.beta 0 implies no pixel noise, and so no likelihood. Those at the fitted "
             "sigma are given."

@@ -45,10 +45,10 @@ class Subject:
     """
 
     def __init__(
-        self, network: Autoencoder, kl_weight: float, dataset: Dataset, split: str, seed: int, plan: Plan, bar: Bar
+        self, network: Autoencoder, sigma: float | None, dataset: Dataset, split: str, seed: int, plan: Plan, bar: Bar
     ) -> None:
-        """`kl_weight` is beta * kld_weight of the loss; `network` must be in eval mode."""
-        self.network, self.kl_weight, self.dataset = network, kl_weight, dataset
+        """`sigma` is the pixel noise that the loss implies or learned, None if it fitted it; `network` in eval mode."""
+        self.network, self.sigma, self.dataset = network, sigma, dataset
         self.split, self.seed, self.plan, self.bar = split, seed, plan, bar
         self.images = choose(dataset.train if split == TRAIN else dataset.val, plan.images, seed)
         self.training = choose(dataset.train, plan.training, seed)

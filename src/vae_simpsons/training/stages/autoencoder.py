@@ -163,5 +163,7 @@ class AutoencoderStage(Stage):
             return "the noise of a pixel is learned with the weights (sigma/implied)"
         if sigma is None:
             return "the noise of a pixel is what is left of it in each batch: sigma^2 = mse (sigma/residual)"
-        given = f"sigma {chosen.sigma:g}" if chosen.sigma else f"beta * kld_weight = {chosen.beta * chosen.kld_weight:g}"
+        given = (
+            f"sigma {chosen.sigma:g}" if chosen.sigma else f"beta * kld_weight = {chosen.beta * chosen.kld_weight:g}"
+        )
         return f"{given} takes pixels, which span [-1, 1], to have noise sigma = {sigma:.2f} (compare sigma/residual)"

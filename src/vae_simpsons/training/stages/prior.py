@@ -19,7 +19,7 @@ from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
-from vae_simpsons.models.priors import flow_loss, standardise
+from vae_simpsons.models.priors import MIN_IMAGES, flow_loss, standardise
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Optimizer, Settings
 from vae_simpsons.training import schedule
@@ -31,7 +31,6 @@ DROPPED = 0.1  # share of the images whose class is not told, so that the flow k
 CLIP = 1.0  # norm of the gradient, above which a step is shortened: transformers have rare bad steps
 WARM_UP = 100  # steps
 EMA = 0.999  # of the average where optimizer.ema does not say
-FEW = 100  # training images of a class, below which it is not told apart: so few would be learned by heart
 
 
 class PriorStage(Stage):
@@ -131,7 +130,7 @@ class PriorStage(Stage):
         return said
 
 
-def told_classes(dataset: Dataset, few: int = FEW) -> list[str]:
+def told_classes(dataset: Dataset, few: int = MIN_IMAGES) -> list[str]:
     """Returns the classes with at least `few` training images, sorted: those that a prior is told."""
     counts = np.bincount(dataset.labels[torch.from_numpy(dataset.train)].numpy(), minlength=len(dataset.class_names))
     return [name for name, count in zip(dataset.class_names, counts, strict=True) if name and count >= few]
