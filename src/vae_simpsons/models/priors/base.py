@@ -1,0 +1,60 @@
+"""A prior: what latents are drawn from, as a map from N(0, I) noise to a latent."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+Progress = Callable[[int], None]
+
+
+class Prior(nn.Module):
+    """Draws latents (B, *latent_shape); (B, *latent) stands for that below.
+
+    Args:
+        latent_shape: (D,) of a vector, (C, h, w) of a map.
+        class_count: how many classes it can be told to draw from; 0: none.
+    """
+
+    def __init__(self, latent_shape: Shape, class_count: int = 0) -> None:
+        super().__init__()
+        self.latent_shape, self.class_count = tuple(latent_shape), class_count
+
+    def draw(
+        self,
+        noise: Tensor,
+        labels: Tensor | None = None,
+        *,
+        guidance: float = 1.0,
+        steps: int = 20,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Returns z (B, *latent), a deterministic function of the noise: row i depends on row i alone.
+
+        Args:
+            noise: (B, *latent), from N(0, I).
+            labels: int64 (B,), the class of each row; -1, or None for all: any class.
+            guidance: of a flow: how much more typical of its class each row is made; 1: no more, 0: no class is used.
+            steps: of a flow: Heun steps.
+            temperature: standard deviation of the noise that is used; less than 1 gives more ordinary latents.
+            progress: of a flow: called with the number of finished steps after each.
+        """
+        raise NotImplementedError
+
+
+class NormalPrior(Prior):
+    """N(0, I), which the KL term pulls the encoder's latents towards. It knows no classes."""
+
+    def draw(
+        self,
+        noise: Tensor,
+        labels: Tensor | None = None,
+        *,
+        guidance: float = 1.0,
+        steps: int = 20,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Returns temperature * noise; see Prior.draw."""
+        return temperature * noise
