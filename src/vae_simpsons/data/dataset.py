@@ -1,5 +1,6 @@
 """The `data` settings -> images, labels and their split: what a run trains on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,16 @@ class Dataset:
     def class_names(self) -> list[str]:
         """The names of the sub-folders with images, sorted; '' for images that are in none."""
         return self.pack.index.class_names
+
+    def numbered(self, class_names: Sequence[str]) -> Tensor:
+        """Returns the number of each image's class in `class_names`, int64 (N,); -1 for a class that is not in it."""
+        numbers = {name: number for number, name in enumerate(class_names)}
+        return torch.tensor([numbers.get(name, -1) for name in self.class_names])[self.labels]
+
+    def large_classes(self, at_least: int) -> list[str]:
+        """Returns the names of the classes with `at_least` training images, sorted; images at the top have no class."""
+        counts = np.bincount(self.pack.index.labels[self.train], minlength=len(self.class_names))
+        return [name for name, n in zip(self.class_names, counts, strict=True) if name and n >= at_least]
 
 
 def load_dataset(settings: Settings, processes: int, progress: Progress, manifest: Path | None = None) -> Dataset:

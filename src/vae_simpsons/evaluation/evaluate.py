@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.runs import ENVIRONMENT, read_json
 from vae_simpsons.evaluation.sentences import sentences
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.objective import Objective
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Settings, to_flat
@@ -49,6 +51,7 @@ def evaluate(
     quick: bool = False,
     about: dict[str, Any] | None = None,
     curves: list[dict[str, str]] | None = None,
+    class_names: Sequence[str] = (),
 ) -> Evaluation:
     """Returns every figure that the images allow; a seed decides them, whatever the batch.
 
@@ -64,9 +67,10 @@ def evaluate(
         quick: fewer images for each figure, and nothing that takes long.
         about: what else is to be said of the run.
         curves: the rows of its metrics.csv.
+        class_names: those that its prior is told: samples are drawn of the classes of random training images.
     """
     started = time.monotonic()
-    subject = _subject(network, settings, dataset, progress, split, most, seed, quick)
+    subject = _subject(network, settings, dataset, progress, split, most, seed, quick, class_names)
     known = read_factors(dataset.source, dataset.pack.index)
     missing: list[str] = []
     groups, information = _groups(subject, known, missing)
@@ -136,24 +140,27 @@ def _names_most(manifest: Path, paths: list[str]) -> bool:
 
 def _subject(
     network: Autoencoder, settings: Settings, dataset: Dataset, progress: Progress,
-    split: str, most: int | None, seed: int, quick: bool,
+    split: str, most: int | None, seed: int, quick: bool, class_names: Sequence[str],
 ) -> Subject:  # fmt: skip
     if split not in SPLITS:
         raise VAEError(f"split: {split!r} is not accepted. Give {' or '.join(SPLITS)}.")
+    flow = isinstance(network.prior, FlowPrior)
+    drawn = most or ((plan.QUICK_FLOW_SAMPLES if quick else plan.FLOW_SAMPLES) if flow else None)
     most = most or (plan.QUICK_SAMPLES if quick else plan.SAMPLES)
     side = dataset.train if split == TRAIN else dataset.val
     _, height, width = network.image_shape
     values = network.image_shape[0] * height * width
     sizes = (len(side), len(dataset.train), len(dataset.val))
-    counts = plan.make_plan(*sizes, most, quick, values, network.variational)
+    counts = plan.make_plan(*sizes, most, quick, values, network.variational, drawn)
     seconds = plan.expected_seconds(
         counts, values, network.variational, features=features.is_installed(),
-        labels=len(dataset.class_names) > 1, factors=(dataset.source / "factors.csv").is_file(),
+        labels=len(dataset.class_names) > 1, factors=(dataset.source / "factors.csv").is_file(), flow=flow,
     )  # fmt: skip
     implied = Objective(settings.objective, values).implied_sigma()
     if network.log_sigma is not None:
         implied = network.log_sigma.exp().item()
-    return Subject(network, implied, dataset, split, seed, counts, plan.Bar(progress, seconds))
+    told = dataset.numbered(class_names) if class_names else None
+    return Subject(network, implied, dataset, split, seed, counts, plan.Bar(progress, seconds), told)
 
 
 def _groups(subject: Subject, known: dict, missing: list[str]) -> tuple[dict[str, list[Figure]], Any]:

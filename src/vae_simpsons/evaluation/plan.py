@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from vae_simpsons.progress import Progress
 
 SAMPLES, QUICK_SAMPLES = 5000, 500  # images on each side of a figure, at most, unless the user says
+FLOW_SAMPLES, QUICK_FLOW_SAMPLES = 1000, 200  # drawn by a flow, which takes a hundred times as long
 SET_BYTES = 2**30  # of the pixels of one set of images in memory
 SEARCHED = 20_000  # training images, at most, that a copy is looked for among
 VALUES = 3 * 64 * 64  # of the images that the costs below were measured on
 # CPU milliseconds an image, one core, 64x64 RGB, the network of configs/toons.yaml.
 ENCODE, DECODE, PIXEL_FIGURES, SHARPNESS = 0.25, 0.8, 3.5, 0.6
 LIKELIHOODS, WEIGHTED, FEATURE = 3.6, 0.8, 6.0
+FLOW = 90.0  # of configs/toons.yaml
 SEARCH = 0.0006  # for each training image
 DISTANCES, FRECHET, FACTORS, CLASSIFIER = 2_500, 6_000, 2_000, 26_000  # in all
 
@@ -43,19 +45,29 @@ class Plan:
         return self.training + self.held_out + self.images + drawn
 
 
-def make_plan(split: int, train: int, val: int, samples: int, quick: bool, values: int, variational: bool) -> Plan:
+def make_plan(
+    split: int,
+    train: int,
+    val: int,
+    samples: int,
+    quick: bool,
+    values: int,
+    variational: bool,
+    drawn: int | None = None,
+) -> Plan:
     """Returns how many images each figure is made of.
 
     Args:
         split: images of the evaluated split; `train` and `val`: of either side.
         samples: the most on each side of a figure.
         values: C * H * W of an image.
+        drawn: the most that are drawn from the prior; None: `samples`.
     """
     most = max(1, min(samples, SET_BYTES // values))
     queries = min(200 if quick else 512, most)
     return Plan(
         images=min(split, most),
-        samples=most if variational else 0,
+        samples=min(most, drawn or most) if variational else 0,
         training=min(train, most),
         held_out=min(val, most),
         fitted=min(train, 256 if quick else 1024, most),
@@ -69,7 +81,7 @@ def make_plan(split: int, train: int, val: int, samples: int, quick: bool, value
 
 
 def expected_seconds(
-    plan: Plan, values: int, variational: bool, features: bool, labels: bool, factors: bool
+    plan: Plan, values: int, variational: bool, features: bool, labels: bool, factors: bool, flow: bool = False
 ) -> dict[str, float]:
     """Returns the seconds of each part of an evaluation, in their order, on one core; only their ratios matter."""
     size, p = values / VALUES, plan
@@ -79,7 +91,7 @@ def expected_seconds(
         "fit": p.fitted * (ENCODE + DECODE) * size * variational,
         "bounds": p.images * (DECODE + LIKELIHOODS) * size * variational,
         "iwae": 2 * p.weighted * p.weights * WEIGHTED * size * variational,
-        "draw": p.samples * (DECODE + SHARPNESS) * size,
+        "draw": p.samples * (DECODE + SHARPNESS + FLOW * flow) * size,
         "features": p.features * FEATURE * features,
         "distances": (DISTANCES + FRECHET * (p.training > 2500)) * features,
         "search": 2 * p.queries * p.searched * SEARCH * size * variational,

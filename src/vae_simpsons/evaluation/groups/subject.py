@@ -22,7 +22,7 @@ from vae_simpsons.inference.blocks import block_size, device_of
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import Autoencoder
 
-CHOICE_STREAM = 0xE7A1  # separates the choice of images from whatever else a seed decides
+CHOICE_STREAM, LABEL_STREAM = 0xE7A1, 0x1ABE1  # keep what a seed decides apart: images, classes of samples
 TRAIN, VAL, SAMPLES = "train", "val", "samples"
 
 
@@ -45,11 +45,22 @@ class Subject:
     """
 
     def __init__(
-        self, network: Autoencoder, sigma: float | None, dataset: Dataset, split: str, seed: int, plan: Plan, bar: Bar
+        self,
+        network: Autoencoder,
+        sigma: float | None,
+        dataset: Dataset,
+        split: str,
+        seed: int,
+        plan: Plan,
+        bar: Bar,
+        told: Tensor | None = None,
     ) -> None:
-        """`sigma` is the pixel noise that the loss implies or learned, None if it fitted it; `network` in eval mode."""
+        """`sigma` is the pixel noise that the loss implies or learned, None if it fitted it; `network` in eval mode.
+
+        `told`: the class of each image as the prior knows it, int64 (N,), -1 for none; None: it is told nothing.
+        """
         self.network, self.sigma, self.dataset = network, sigma, dataset
-        self.split, self.seed, self.plan, self.bar = split, seed, plan, bar
+        self.split, self.seed, self.plan, self.bar, self.told = split, seed, plan, bar, told
         self.images = choose(dataset.train if split == TRAIN else dataset.val, plan.images, seed)
         self.training = choose(dataset.train, plan.training, seed)
         self.held_out = choose(dataset.val, plan.held_out, seed)
@@ -115,10 +126,14 @@ class Subject:
 
     @cached_property
     def samples(self) -> Tensor:
-        """Images drawn from the prior, uint8 (n, C, H, W)."""
+        """Images drawn from the prior, uint8 (n, C, H, W); told classes, in the proportions of the training images."""
         show = self.bar.part("draw", self.plan.samples)
         parts: list[Tensor] = []
-        for images in sample(self.network, self.plan.samples, self.seed):
+        labels = None
+        if self.told is not None:
+            order = permutation(len(self.dataset.train), LABEL_STREAM, self.seed)
+            labels = self.told[torch.from_numpy(self.dataset.train[np.resize(order, self.plan.samples)])]
+        for images in sample(self.network, self.plan.samples, self.seed, labels):
             parts.append(denormalise(images))
             show(sum(map(len, parts)))
         return torch.cat(parts)
