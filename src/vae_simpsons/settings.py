@@ -123,6 +123,7 @@ class Optimizer:
     kind: Literal["adam", "adamw"] = setting("adam", "adamw: weight decay apart from the gradient")
     lr: Positive = setting(0.005, "highest learning rate")
     weight_decay: NotNegative = setting(0.0, "adam: L2 penalty added to the gradient; adamw: share of lr taken off")
+    beta2: Average = setting(0.999, "decay of Adam's mean squared gradient; 0.99 forgets faster, for short runs")
     schedule: Literal["exponential", "cosine", "constant"] = setting(
         "exponential", "exponential: times lr_decay after each epoch; cosine: down to zero at the end; constant"
     )
