@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.devices import available_devices, describe_device
+from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
@@ -58,6 +58,7 @@ def train(
     quiet_tensorboard()
     keep_freed_buffers()
     check_device(settings)
+    settings = with_precision(settings)
     run = Run(settings, folder, command, resume)
     names = stage_names(settings)
     if resume:
@@ -220,6 +221,16 @@ def check_device(settings: Settings) -> None:
         raise VAEError(f"trainer.devices: {count}, but this machine has {devices}. Give {devices}, or auto.")
     if usable[-1] == "cpu" and precision in ("16-mixed", "tf32"):
         raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
+
+
+def with_precision(settings: Settings) -> Settings:
+    """Returns `settings` with the precision that `auto` means on this machine."""
+    trainer = settings.trainer
+    if trainer.precision != "auto":
+        return settings
+    on_cpu = trainer.accelerator == "cpu" or available_devices() == ["cpu"]
+    fast = has_bfloat16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+    return replace(settings, trainer=replace(trainer, precision="bf16-mixed" if fast else "32-true"))
 
 
 def set_precision(settings: Settings, engine: Engine) -> None:
