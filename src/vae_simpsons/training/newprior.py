@@ -4,6 +4,7 @@ To training, the new run is one whose autoencoder is done: a flow is its second 
 """
 
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from vae_simpsons.checkpoint import (
 )
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.progress import progress_bar
 from vae_simpsons.settings import Settings, to_flat
 from vae_simpsons.training.fitting import fit_gaussians
@@ -92,16 +94,29 @@ def fit_prior(model: Checkpoint, settings: Settings, folder: RunFolder, command:
     manifest = manifest if manifest.is_file() else None
     if settings.prior.kind == "flow":
         train_stages(Run(settings, folder, command, earlier=begun), [PriorStage.name], manifest)
-        return
-    if rank_zero_only.rank != 0:  # what follows is one process's work
-        return
-    dataset = None
-    if settings.prior.kind == "gaussian":
-        dataset = load_dataset(settings, 1, progress_bar, manifest)
-    write_run(Run(settings, folder, command), begun, dataset, manifest)
+    elif rank_zero_only.rank == 0:  # no stage, so one process's work
+        fit_at_once(Run(settings, folder, command), begun, manifest)
+    if rank_zero_only.rank == 0 and settings.prior.labels and settings.prior.kind != "normal":
+        print(describe_classes(folder.last))
+
+
+def fit_at_once(run: Run, begun: Checkpoint, manifest: Path | None) -> None:
+    """Makes the run's folder where no stage is trained: Gaussians are fitted, or nothing is."""
+    folder, dataset = run.folder, None
+    if run.settings.prior.kind == "gaussian":
+        dataset = load_dataset(run.settings, 1, progress_bar, manifest)
+    write_run(run, begun, dataset, manifest)
     if dataset:
         print(fit_gaussians(folder.last, dataset, folder.pictures, progress_bar))
     print(f"next: vae sample --ckpt {folder.last} -n 64")
+
+
+def describe_classes(path: Path) -> str:
+    """Returns which classes the prior in the checkpoint at `path` was told, in words."""
+    names = read_checkpoint(path).class_names
+    if not names:
+        return f"prior.labels: no sub-folder has the {MIN_IMAGES} training images of a class, so none is told."
+    return f"prior.labels: {len(names)} classes, drawn with vae sample --ckpt {path} --class {shlex.quote(names[0])}"
 
 
 def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> Checkpoint:
@@ -109,7 +124,7 @@ def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> C
     weights = in_full_precision(model.weights())
     tensors = {NETWORK + name: t for name, t in (in_full_precision(model.part(NETWORK)) or weights).items()}
     if settings.optimizer.ema is not None:
-        tensors |= {AVERAGE + name: tensor for name, tensor in weights.items()}
+        tensors |= {AVERAGE + name: tensor.clone() for name, tensor in weights.items()}  # no file shares tensors
     with torch.device("meta"):
         figures = build_stage(AutoencoderStage.name, settings, []).step_figures
     tensors[EPOCH_SUMS] = torch.zeros(1, len(figures) + 1)
