@@ -1,6 +1,6 @@
 """`vae fit-prior`: gives a trained model another prior, in a run folder of its own."""
 
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from pathlib import Path
 
 from vae_simpsons.cli.parsing import Parser, Verb, add_setting_flags, given_flags
@@ -9,14 +9,16 @@ from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import UsageError, renamed
 from vae_simpsons.settings import keys
 
-SECTIONS = ("prior.", "trainer.", "out", "data.path", "data.cache_dir", "data.gpu_share")
+SECTIONS = ("prior.", "trainer.", "data.path", "data.cache_dir", "data.gpu_share")
 CHOSEN = [key for key in keys() if key.startswith(SECTIONS) and key != "trainer.max_epochs"]  # the autoencoder's
 
 
 def add_fit_prior_options(parser: Parser) -> None:
     """Adds the options of `vae fit-prior`."""
     add_checkpoint(parser)
-    add_setting_flags(parser, CHOSEN, "as flags (--prior.kind flow); the rest are the model's")
+    folder = "new run folder (default runs/<name>-<kind>/<time>)"
+    parser.add_argument("--out", metavar="PATH", default=SUPPRESS, help=folder)
+    add_setting_flags(parser, CHOSEN, "as flags (--prior.kind flow); the rest are the model's", "default: the model's")
 
 
 def run_fit_prior(options: Namespace) -> None:

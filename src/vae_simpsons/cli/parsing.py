@@ -75,8 +75,11 @@ def add_settings(parser: Parser) -> None:
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
 
-def add_setting_flags(parser: Parser, chosen: Collection[str], how: str) -> None:
-    """Adds a flag for each setting in `chosen`, after the verb's own options; -h only lists them, and says `how`."""
+def add_setting_flags(parser: Parser, chosen: Collection[str], how: str, default: str | None = None) -> None:
+    """Adds a flag for each setting in `chosen`, after the verb's own options; -h only lists them, and says `how`.
+
+    `default` is what help says of each one's default; None: what it is in a new run.
+    """
     own_options = parser.format_usage().removeprefix("usage: ").rstrip()
     parser.usage = f"{own_options}\n{' ' * len(f'usage: {parser.prog} ')}[--SETTING VALUE ...]"
     parser.epilog = f"settings, {how}:\n{setting_names(chosen)}\n\n"
@@ -87,8 +90,8 @@ def add_setting_flags(parser: Parser, chosen: Collection[str], how: str) -> None
     groups = {name: parser.add_argument_group(name or "run", name and cls.__doc__) for name, cls in shown.items()}
     for key in chosen:
         setting = keys()[key]
-        default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), f"default {default}"]
+        usual = "default " + yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
+        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), default or usual]
         explained = f"{setting.meaning} ({', '.join(details)})".replace("%", "%%")
         groups[section_of(key)].add_argument(f"--{key}", metavar=metavar(key), help=explained, default=SUPPRESS)
 
