@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from vae_simpsons.checkpoint import Checkpoint
+from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
 from vae_simpsons.errors import Interrupted, VAEError, one_line
@@ -54,28 +54,43 @@ def train(
     Args:
         init: a model whose weights, those that fit, a new run begins with.
     """
-    quiet_lightning()
-    quiet_tensorboard()
-    keep_freed_buffers()
-    check_device(settings)
-    settings = with_precision(settings)
     run = Run(settings, folder, command, resume)
     names = stage_names(settings)
     if resume:
         check_resumable(resume)
         names = names[names.index(resume.position.stage) :]
         if is_done(resume):  # its stage is: the next one begins
-            run, names = replace(run, resume=None, earlier=resume), names[1:]
+            run, names = replace(run, resume=None, earlier=without_progress(resume)), names[1:]
         elif resume.position.stage != AutoencoderStage.name:
             run = replace(run, earlier=resume)
-    manifest = RunFolder(resume.path.parent).split if resume else None
+    train_stages(run, names, RunFolder(resume.path.parent).split if resume else None, init)
+
+
+def train_stages(run: Run, names: Sequence[str], manifest: Path | None, init: Checkpoint | None = None) -> None:
+    """Trains the stages called `names`, the first from `run.resume` if there is one, and fits what comes after them.
+
+    Args:
+        manifest: which images train; None: it is drawn.
+        init: as `train` takes it.
+    """
+    quiet_lightning()
+    quiet_tensorboard()
+    keep_freed_buffers()
+    check_device(run.settings)
+    run = replace(run, settings=with_precision(run.settings))
     try:
         dataset = None
         for name in names:
             dataset, run = train_stage(run, name, dataset, manifest, init)
         finish(run, dataset, manifest)
     except KeyboardInterrupt:  # a second Ctrl-C
-        raise KeyboardInterrupt(how_to_resume(folder)) from None
+        raise KeyboardInterrupt(how_to_resume(run.folder)) from None
+
+
+def without_progress(model: Checkpoint) -> Checkpoint:
+    """Returns a checkpoint without what only its own stage resumes from, which later stages do not save."""
+    kept = {n: tensor for n, tensor in model.tensors.items() if not n.startswith((OPTIMIZER, EPOCH_SUMS))}
+    return replace(model, tensors=kept)
 
 
 def train_stage(
