@@ -64,7 +64,7 @@ def test_a_dry_run_goes_through_every_part(tmp_path):
     pictures = figures["pictures"]["files"]
     assert made == sorted(["proof.json", "proof.md", *pictures]) and len(made) <= 8
     assert any(name.startswith("published_samples") for name in pictures)
-    assert any(name.startswith("sharp_samples") for name in pictures)
+    assert any(name.startswith("sharp_prior_samples") for name in pictures)
 
 
 NOTING = """
