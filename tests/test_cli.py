@@ -101,7 +101,8 @@ def test_full_help_explains_every_setting_in_its_section_once(capsys, monkeypatc
 @pytest.mark.parametrize("words", VERB_NAMES, ids=lambda words: " ".join(words) or "vae")
 def test_every_metavar_says_what_is_wanted(capsys, monkeypatch, words):
     page = help_of(capsys, monkeypatch, *words, "--help", columns=200)
-    allowed = r"INT|NUMBER|BOOL|PATH|TEXT|\[INT,INT,\.\.\.\]|INT\|auto|last\|PATH|NAME,\.\.\.|\{[\w,-]+\}"
+    allowed = r"INT|NUMBER|BOOL|PATH|TEXT|(INT\|)?\[INT,INT,\.\.\.\]|INT\|auto|last\|PATH|NAME,\.\.\.|\{[\w,-]+\}"
+    allowed += r"|NUMBER\|optimal\|learned"
     for flag, metavar in re.findall(r"^  (-[\w.-]+) (\S+)", page, re.MULTILINE):
         assert re.fullmatch(allowed, metavar), (flag, metavar)
 
