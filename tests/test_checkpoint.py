@@ -18,6 +18,9 @@ from vae_simpsons.errors import VAEError
 from vae_simpsons.models import build_autoencoder
 
 
+TYPES = (torch.float64, torch.float16)
+
+
 def last(run_folder: Path) -> Checkpoint:
     return read_checkpoint(run_folder / "last.ckpt")
 
@@ -184,8 +187,12 @@ def test_a_position_that_cannot_be_is_refused(tmp_path, run_folder, name, value)
 
 
 def test_weights_of_another_type_are_refused(tmp_path, run_folder):
-    halves = {name: t.half() if t.is_floating_point() else t for name, t in last(run_folder).tensors.items()}
-    assert "float16, and should be" in refusal(write_forged(run_folder / "last.ckpt", tmp_path / "x.ckpt", halves))
+    """But for halves, which an export may have."""
+    good, path = last(run_folder).tensors, tmp_path / "x.ckpt"
+    doubles, halves = ({n: t.to(to) if t.is_floating_point() else t for n, t in good.items()} for to in TYPES)
+    assert "float64, and should be" in refusal(write_forged(run_folder / "last.ckpt", path, doubles))
+    network = load_network(read_checkpoint(write_forged(run_folder / "last.ckpt", path, halves)))
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
 
 
 def test_a_path_that_is_not_there_or_a_folder(tmp_path):

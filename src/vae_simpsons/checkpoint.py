@@ -48,6 +48,7 @@ FILE_KINDS = {  # patterns of how files begin that are no checkpoint
     rb"": "a file of an unknown kind",
 }
 STATE = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each weight
+HALVES = (torch.float16, torch.bfloat16)
 LOCAL = ("out", "data.path", "data.cache_dir")  # settings that name folders of one machine
 
 
@@ -167,7 +168,7 @@ def load_prior(checkpoint: Checkpoint) -> Prior:
 
 def in_full_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns `tensors` with 16-bit numbers, as an export may have them, as the 32-bit ones that networks have."""
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    return {name: t.float() if t.dtype in HALVES else t for name, t in tensors.items()}
 
 
 def check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:

@@ -30,7 +30,7 @@ def test_pixels_on_the_device_and_pixels_copied_ahead_are_the_same_batches(monke
         there = [on_cpu(batch) for batch in make(PIXELS.to(device), labels.to(device), order, **given)]
         ahead = CopiedAhead(make(PIXELS, labels, order, **given), torch.device(device))
         for _ in range(3):  # buffers are used again
-            copied = [Batch(batch.pixels + 0, batch.labels + 0) for batch in ahead]
+            copied = [Batch(batch.inputs + 0, batch.labels + 0) for batch in ahead]
             assert all(part.device.type == device for batch in copied for part in batch)
             assert len(copied) == len(there)
             for ours, theirs in zip(copied, there, strict=True):

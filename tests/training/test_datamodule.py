@@ -15,11 +15,12 @@ from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
+from vae_simpsons.progress import no_progress
 from vae_simpsons.settings import Data, Settings
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, build_module
 from vae_simpsons.training.stage import StageModule
-from vae_simpsons.training.stages import AutoencoderStage, build_stages
+from vae_simpsons.training.stages import build_stage
 
 TINY_SETTINGS = {"data.image_size": 16, "model.widths": [4], "model.latent_dim": 2}
 PATHS = [f"class_{i // 10}/{i % 10}.png" for i in range(100)]
@@ -29,8 +30,10 @@ PIXELS = torch.arange(100, dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 
 def served(epoch=0, rank=0, world=1, device="cpu", **data) -> ImagesDataModule:
     """A DataModule of 80 numbered images that train and 20 that validate."""
     dataset = Dataset(Path(), Pack(Path(), PIXELS, Index(PATHS)), Split(np.arange(80), np.arange(80, 100)))
-    module = ImagesDataModule(dataset, Settings(data=Data(batch_size=4, **data)))
-    strategy = SimpleNamespace(root_device=torch.device(device))
+    settings = Settings(data=Data(batch_size=4, **data))
+    stage, strategy = build_stage("autoencoder", settings), SimpleNamespace(root_device=torch.device(device))
+    stage.start(None, dataset, strategy.root_device, world, no_progress)
+    module = ImagesDataModule(stage, dataset, settings)
     module.trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, world_size=world, strategy=strategy)
     return module
 
@@ -65,8 +68,8 @@ def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(
     roomy, full = served(device="meta", gpu_share=0.5), served(device="meta", gpu_share=0.4)
     for module in (roomy, full):
         module.setup("fit")
-    assert roomy.pixels.device.type == roomy.labels.device.type == "meta"
-    assert full.pixels.device.type == full.labels.device.type == "cpu"
+    assert roomy.inputs.device.type == roomy.labels.device.type == "meta"
+    assert full.inputs.device.type == full.labels.device.type == "cpu"
     cuda = served(device="cuda")  # named, never used: there may be none
     assert isinstance(cuda.train_dataloader(), CopiedAhead) and isinstance(cuda.val_dataloader(), CopiedAhead)
     assert not isinstance(served().train_dataloader(), CopiedAhead)
@@ -76,13 +79,13 @@ def test_images_go_to_a_gpu_that_has_room_and_are_copied_ahead_where_it_has_not(
 def recorded(pictures, monkeypatch):
     """Of each step of a run of three epochs, three steps each: what its batch adds up to, and its noise's seed."""
     steps: dict[int, list] = {}
-    loss = AutoencoderStage.loss
+    measure = StageModule.measure
 
-    def recorded_loss(self, batch):
+    def recorded_measure(self, batch):
         steps.setdefault(len(steps), [batch.inputs.sum().item(), torch.initial_seed()])
-        return loss(self, batch)
+        return measure(self, batch)
 
-    monkeypatch.setattr(AutoencoderStage, "loss", recorded_loss)
+    monkeypatch.setattr(StageModule, "measure", recorded_measure)
     arguments = ["train", *flags(TINY), f"--data.path={pictures}", "--trainer.max_epochs=3", "--out=run"]
     assert main(arguments) == 0
     return list(steps.values())
@@ -101,7 +104,7 @@ def noise_seeds(monkeypatch, epoch: int = 0, rank: int = 0, stage: int = 0, **se
     monkeypatch.setattr(StageModule, "log", lambda *args, **kwargs: None)
     monkeypatch.setattr(StageModule, "adam", SimpleNamespace(param_groups=[{"lr": 1.0}]))
     settings = from_flat(TINY_SETTINGS | settings)
-    (first,) = build_stages(settings)
+    first = build_stage("autoencoder", settings)
     first.number = stage
     module = build_module(first, settings, Engine("eager", ""), None)
     module.on_train_epoch_start()

@@ -17,11 +17,12 @@ from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
+from vae_simpsons.progress import no_progress
 from vae_simpsons.training import engine, run
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import Engine, GraphModule, choose_engine, chunk_ends, chunk_steps
 from vae_simpsons.training.stage import StageModule
-from vae_simpsons.training.stages import build_stages
+from vae_simpsons.training.stages import build_stage
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 
@@ -113,8 +114,10 @@ def test_chunks_cover_the_epoch_and_none_crosses_a_boundary(steps, done, every, 
 
 
 def test_a_chunk_is_bounded_in_bytes():
-    assert chunk_steps((3, 64, 64), 64) == 85
-    assert chunk_steps((3, 256, 256), 4096) == 1
+    images = torch.empty(1000, 3, 64, 64, dtype=torch.uint8, device="meta")
+    assert chunk_steps(images, 64) == 85
+    assert chunk_steps(images.float(), 64) == 21
+    assert chunk_steps(images, 100_000) == 1
 
 
 @pytest.mark.parametrize(
@@ -194,7 +197,7 @@ def test_a_step_is_captured_once_and_warming_up_leaves_no_trace(tmp_path):
 def small_module(graph: bool = True, capture=lambda step: step) -> StageModule:
     given = {"data.image_size": 16, "data.batch_size": 4, "model.widths": [4, 4], "model.latent_dim": 2}
     settings = from_flat(given | {"trainer.log_every_n_steps": 4, "trainer.accelerator": "cpu"})
-    (stage,) = build_stages(settings)
+    stage = build_stage("autoencoder", settings)
     return GraphModule(stage, settings, None, capture) if graph else StageModule(stage, settings)
 
 
@@ -216,5 +219,7 @@ def fitted(module: StageModule, folder: Path, **settings) -> tuple[StageModule, 
         num_sanity_val_steps=0,
         **settings,
     )
-    trainer.fit(module, ImagesDataModule(dataset, module.settings, chunked=isinstance(module, GraphModule)))
+    module.stage.start(None, dataset, CPU, 1, no_progress)
+    chunked = isinstance(module, GraphModule)
+    trainer.fit(module, ImagesDataModule(module.stage, dataset, module.settings, chunked))
     return module, trainer

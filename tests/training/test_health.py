@@ -24,18 +24,18 @@ def train(out, pictures, *extra: str) -> int:
 
 def spoil(monkeypatch, calls: set[int], how) -> None:
     """Makes the loss of some training steps, counted from 1, what `how` makes of it."""
-    count, loss_of = 0, AutoencoderStage.loss
+    count, measure = 0, StageModule.measure
 
     def spoiled(self, batch):
         nonlocal count
         count += 1
-        loss, figures = loss_of(self, batch)
+        loss, figures = measure(self, batch)
         if count not in calls:
             return loss, figures
         loss = how(loss)
         return loss, torch.cat([loss.detach()[None], figures[1:]])
 
-    monkeypatch.setattr(AutoencoderStage, "loss", spoiled)
+    monkeypatch.setattr(StageModule, "measure", spoiled)
 
 
 class InfiniteGradient(torch.autograd.Function):

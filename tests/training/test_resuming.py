@@ -17,7 +17,6 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import GraphModule
 from vae_simpsons.training.resuming import check_position, check_resumable
 from vae_simpsons.training.stage import StageModule
-from vae_simpsons.training.stages import build_stages
 
 
 def load_script(name: str):
@@ -166,21 +165,19 @@ def test_a_position_behind_the_end_of_its_epoch_is_refused(tmp_path):
 )
 def test_a_checkpoint_that_training_cannot_resume_from_is_refused(run_folder, name, change, reason):
     resume = read_checkpoint(run_folder / "last.ckpt")
-    (stage,) = build_stages(resume.settings)
-    assert check_resumable(resume, [stage]) == 0
+    check_resumable(resume)
     resume.tensors.pop(name, None)
     if change is not None:
         resume.tensors[name] = change
     with pytest.raises(VAEError, match="path: .*last.ckpt is damaged") as caught:
-        check_resumable(resume, [stage])
+        check_resumable(resume)
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_of_an_unknown_stage_is_refused(run_folder):
     resume = read_checkpoint(run_folder / "last.ckpt")
-    (stage,) = build_stages(resume.settings)
     with pytest.raises(VAEError, match="saved in an unknown stage, 'prior'"):
-        check_resumable(replace(resume, position=replace(resume.position, stage="prior")), [stage])
+        check_resumable(replace(resume, position=replace(resume.position, stage="prior")))
 
 
 def test_a_signal_before_the_first_step_says_that_nothing_is_saved(pictures, tmp_path, monkeypatch, capsys):

@@ -186,7 +186,7 @@ def test_every_epochs_samples_are_decoded_from_the_same_z(pictures, tmp_path, mo
 
 def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
     folder, healthy = RunFolder(tmp_path), SimpleNamespace(check=lambda *_: None)
-    stage = SimpleNamespace(name="autoencoder", best="val/loss", figures=("val/loss",))
+    stage = SimpleNamespace(name="autoencoder", best="val/loss", figures=("val/loss",), in_files="", class_names=())
     module = SimpleNamespace(stage=stage, settings=Settings(), steps_done=3, steps_per_epoch=3, epoch_s=1.0)
     module.tensors_to_save = lambda: {"network.a": torch.zeros(1)}
 
@@ -199,11 +199,11 @@ def test_best_is_kept_when_what_follows_is_worse_also_after_resuming(tmp_path):
         return [read_checkpoint(path).epochs for path in (folder.last, folder.best)]
 
     with Writer() as writer:
-        saving = SaveCheckpoints(Run(Settings(), folder, [], None, writer), healthy)
+        saving = SaveCheckpoints(Run(Settings(), folder, [], writer=writer), healthy)
         assert [epoch(saving, number, loss) for number, loss in enumerate((3.0, 1.0, 2.0))] == [[1, 1], [2, 2], [3, 2]]
         last = read_checkpoint(folder.last)
         assert (last.position.best, last.position.best_epoch) == (1.0, 2)
-        resumed = SaveCheckpoints(Run(Settings(), folder, [], last, writer), healthy)
+        resumed = SaveCheckpoints(Run(Settings(), folder, [], last, writer=writer), healthy)
         assert epoch(resumed, 3, 1.5) == [4, 2]
 
 

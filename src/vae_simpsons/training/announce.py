@@ -2,40 +2,110 @@
 
 from collections.abc import Sequence
 
+import pytorch_lightning as pl
+
+from vae_simpsons.data.batches import Batch, take
 from vae_simpsons.data.dataset import Dataset
-from vae_simpsons.devices import has_bfloat16
+from vae_simpsons.devices import describe_device, has_bfloat16
+from vae_simpsons.errors import one_line
 from vae_simpsons.files import format_bytes
+from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.progress import format_duration
-from vae_simpsons.settings import TOONS
+from vae_simpsons.settings import TOONS, Settings
 from vae_simpsons.training.engine import Engine
 from vae_simpsons.training.runfolder import Run
-from vae_simpsons.training.stages import Stage
+from vae_simpsons.training.stages import AutoencoderStage, Stage, stage_names
+from vae_simpsons.training.trial import measure_step
+
+SHOWN_CLASSES = 5  # names of classes that are too small
 
 
-def announcement(run: Run, dataset: Dataset, stage: Stage, device: str, engine: Engine, processes: int) -> str:
-    """Returns what is about to happen, in lines."""
-    data, trainer, resume, index = run.settings.data, run.settings.trainer, run.resume, dataset.pack.index
+def announcement(
+    run: Run, dataset: Dataset, told: Sequence[str], stage: Stage, engine: Engine, trainer: pl.Trainer, begins: bool
+) -> str:
+    """Returns what is about to happen, in lines.
+
+    Args:
+        told: the classes that the prior is told.
+        begins: whether the command begins with this stage; what was said before is not said again.
+    """
+    lines = about_stage(run, dataset, stage, trainer)
+    if begins:
+        folder = {"run folder": str(run.folder.path), "watch": f"tensorboard --logdir {run.folder.path}"}
+        lines = about_run(run, dataset, told, engine, trainer) | lines | folder
+    return in_columns(lines) + "\n"
+
+
+def about_run(
+    run: Run, dataset: Dataset, told: Sequence[str], engine: Engine, trainer: pl.Trainer
+) -> dict[str, str | None]:
+    """Returns by name what holds for every stage of a run."""
+    data, precision, index = run.settings.data, run.settings.trainer.precision, dataset.pack.index
+    device, processes = describe_device(trainer.strategy.root_device), trainer.world_size
     train, val, images = len(dataset.train), len(dataset.val), len(index.paths)
     copies = f", {images - train - val:,} left out (copies)" if train + val < images else ""
     hint = None
-    if device.startswith("cpu") and trainer.precision == "32-true" and has_bfloat16():
+    if device.startswith("cpu") and precision == "32-true" and has_bfloat16():
         hint = "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 numbers itself"
-    lines = {
+    return {
         "device": device + (f", {processes} processes" if processes > 1 else ""),
-        "engine": f"{engine.name}, {trainer.precision} ({engine.why})",
+        "engine": f"{engine.name}, {precision} ({engine.why})",
         "images": f"{images:,} in {dataset.source}" + (" (drawn by this program)" if data.path == TOONS else ""),
         "unreadable": index.left_out(),
         "split": f"{data.split}: {train:,} train, {val:,} validate{copies}",
         "packed": f"{dataset.pack.folder} ({format_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint,
-        **stage.describe(),
-        "training": f"{trainer.max_epochs} epochs of {train // (data.batch_size * processes):,} steps, "
-        f"batch {data.batch_size}",
-        "resuming": f"after epoch {resume.epochs} of {resume.path}" if resume else None,
-        "run folder": str(run.folder.path),
-        "watch": f"tensorboard --logdir {run.folder.path}",
+        "classes": classes_in_words(told, dataset) if run.settings.prior.labels else None,
     }
-    return in_columns(lines) + "\n"
+
+
+def about_stage(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer) -> dict[str, str | None]:
+    """Returns what a stage trains, for how long and with how much memory, and what comes after it, by name."""
+    resume, steps = run.resume, len(dataset.train) // (stage.batch_size * trainer.world_size)
+    seconds, memory = stage_cost(run, dataset, stage, trainer, steps)
+    return {
+        **stage.describe(),
+        "training": f"{stage.epochs} epochs of {steps:,} steps, batch {stage.batch_size}",
+        "takes": f"about {format_about(seconds)} and {format_bytes(memory)}",
+        "resuming": f"after epoch {resume.position.epochs} of {resume.path}" if resume else None,
+        "then": what_follows(run.settings) if stage.name == AutoencoderStage.name else None,
+    }
+
+
+def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer, steps: int) -> tuple[float, int]:
+    """Returns how long the rest of a stage takes, in seconds, and the bytes of its weights and of a step."""
+    device, position = trainer.strategy.root_device, run.position
+    first = dataset.train[: stage.batch_size]
+    batch = Batch(*(take(rows, first).to(device) for rows in (stage.inputs, stage.labels)))
+    with trainer.precision_plugin.forward_context():
+        step_s, memory = measure_step(stage, batch, device)
+    epochs, done = (position.epochs, position.epoch_steps) if position else (0, 0)
+    validation = len(dataset.val) / (stage.batch_size * trainer.world_size) / 3  # a forward pass is a third of a step
+    left = stage.epochs - epochs
+    return (left * (steps + validation) - done) * step_s, memory
+
+
+def what_follows(settings: Settings) -> str | None:
+    """Returns what comes after the autoencoder."""
+    flow = f"a flow is trained on its latents, {settings.prior.epochs} epochs"
+    return {"normal": None, "gaussian": "Gaussians are fitted to its latents", "flow": flow}[settings.prior.kind]
+
+
+def classes_in_words(told: Sequence[str], dataset: Dataset) -> str:
+    """Returns how many classes the prior is told, and the names of those that are too small for it."""
+    small = [one_line(name) for name in dataset.class_names if name and name not in told]
+    said = f"{len(told)} are told to the prior" if told else "none is told to the prior"
+    if not small:
+        return said if told else f"{said}: the images are in no sub-folders"
+    names = ", ".join(small[:SHOWN_CLASSES]) + f" and {len(small) - SHOWN_CLASSES} more" * (len(small) > SHOWN_CLASSES)
+    return f"{said}; fewer than {MIN_IMAGES} training images each: {names}"
+
+
+def format_about(seconds: float) -> str:
+    """Returns a duration as roughly as it is known: 40 s, 4 minutes, 2.5 hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def in_columns(lines: dict[str, str | None]) -> str:
@@ -44,7 +114,7 @@ def in_columns(lines: dict[str, str | None]) -> str:
 
 
 def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: float) -> str:
-    """Returns the final figures, the best epoch's beside them, and the path of everything made."""
+    """Returns the final figures, the best epoch's beside them, and after the last stage where everything is."""
     folder, last = run.folder, rows[-1]
     best = min(rows, key=lambda row: float(row[stage.best]))
     lines = [f"\n{format_duration(seconds)}, {len(rows)} epochs in all", ""]
@@ -52,10 +122,12 @@ def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: flo
     lines += [f"{n:18}{float(last[n]):>14.5g}{float(best[n]):>18.5g}" for n in stage.figures if n in last]
     made = {
         "checkpoints": f"{folder.last}, {folder.best}",
-        "figures": str(folder.metrics),
+        "figures": str(folder.table(stage.name)),
         "pictures": f"{folder.pictures}/",
         "settings": f"{folder.config}, {folder.split}, {folder.environment}",
         "curves": f"tensorboard --logdir {folder.path}",
         "next": f"vae sample --ckpt {folder.last} -n 64" if run.settings.model.variational else None,
     }
+    if stage.name != stage_names(run.settings)[-1]:
+        return "\n".join([*lines, ""])
     return "\n".join([*lines, "", in_columns(made)])

@@ -28,5 +28,5 @@ def update_average(averaged: AveragedModel, network: nn.Module, step: int, decay
     """
     kept = decay_at(step, decay)
     torch._foreach_lerp_(list(averaged.module.parameters()), list(network.parameters()), 1 - kept)
-    for copy, buffer in zip(averaged.module.buffers(), network.buffers(), strict=True):
-        copy.copy_(buffer)
+    if buffers := list(network.buffers()):
+        torch._foreach_copy_(list(averaged.module.buffers()), buffers)

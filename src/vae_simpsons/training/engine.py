@@ -124,10 +124,13 @@ class GraphModule(StageModule):
             self.fill(Batch(*batch))
             self.prepare_step(self.steps_done + number)
             self.replay()
-            self.average_step(self.steps_done + number)
+            self.average_weights(self.steps_done + number)
         steps = len(chunk.inputs)
         self.after_steps(steps)
         count_steps(self.trainer, steps)
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Does nothing: the weights are averaged after each step of the chunk."""
 
     def fill(self, batch: Batch) -> None:
         """Copies `batch` to where the captured step reads it."""

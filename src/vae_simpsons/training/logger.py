@@ -22,13 +22,14 @@ class RunLogger(TensorBoardLogger):
 
     Where it cannot be written it warns, and each save retries.
 
-    Points that an interrupted epoch logged, from the first step of a resumed run on, are not shown.
+    Points that an interrupted epoch logged, from the first step of a resumed run on, are not shown; nor are those of a
+    later stage that had begun and was not saved yet.
     """
 
     def __init__(self, run: Run, stage: str) -> None:
         folder, first_step = run.folder.path, run.position.steps if run.position else None
         if stage != AutoencoderStage.name:  # whose steps begin at 0 again
-            folder /= stage
+            folder, first_step = folder / stage, first_step or 0
         super().__init__(folder, name="", version="", default_hp_metric=False, purge_step=first_step)
         self.attempts = run.attempts
         self.lock = threading.RLock()  # pictures come from the Writer's thread

@@ -93,7 +93,7 @@ def fit_prior(model: Checkpoint, settings: Settings, folder: RunFolder, command:
     manifest = RunFolder(model.path.parent).split
     manifest = manifest if manifest.is_file() else None
     if settings.prior.kind == "flow":
-        train_stages(Run(settings, folder, command, earlier=begun), [PriorStage.name], manifest)
+        train_stages(Run(settings, folder, command, trained=begun), [PriorStage.name], manifest)
     elif rank_zero_only.rank == 0:  # no stage, so one process's work
         fit_at_once(Run(settings, folder, command), begun, manifest)
     if rank_zero_only.rank == 0 and settings.prior.labels and settings.prior.kind != "normal":

@@ -1,11 +1,22 @@
 """Whether a run can resume from a checkpoint, and with these settings."""
 
+from dataclasses import replace
+
 import torch
 
-from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, PRIOR, STATE, Checkpoint, check_tensors
+from vae_simpsons.checkpoint import (
+    AVERAGE,
+    EPOCH_SUMS,
+    NETWORK,
+    OPTIMIZER,
+    PRIOR,
+    STATE,
+    Checkpoint,
+    check_tensors,
+)
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings, to_flat
-from vae_simpsons.training.stages import AutoencoderStage, build_stage, stage_epochs, stage_names
+from vae_simpsons.training.stages import AutoencoderStage, PriorStage, build_stage, stage_epochs, stage_names
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
 MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer.")
@@ -27,10 +38,12 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             "leave --config out to take them from the checkpoint, or start a new run."
         )
     before, now = resume.settings.trainer.max_epochs, settings.trainer.max_epochs
-    if settings.optimizer.schedule == "cosine" and before != now:
+    cosine, in_first = settings.optimizer.schedule == "cosine", resume.position.stage == AutoencoderStage.name
+    if before != now and (cosine or not in_first):
+        why = "optimizer.schedule cosine ends with the last epoch" if in_first else "a prior is trained on its model"
         raise VAEError(
-            f"trainer.max_epochs: {now} here, {before} in {resume.path}, and optimizer.schedule cosine ends with the "
-            "last epoch. Resume with as many, or begin another run with --init."
+            f"trainer.max_epochs: {now} here, {before} in {resume.path}, and {why}. Resume with as many, or begin "
+            "another run with --init."
         )
     done = is_done(resume, settings)
     if not done and resume.position.epochs and not resume.part(OPTIMIZER):
@@ -39,24 +52,30 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             "the run that trained it, or begin another with --init."
         )
     if done and not lacks_prior(resume, settings):
-        position, first = resume.position, resume.position.stage == AutoencoderStage.name
-        name = "trainer.max_epochs" if first else "prior.epochs"
-        more = f"Give more, say --{name} {position.epochs + 10}." if first else "Begin another run with --init."
+        position, more_may_come = resume.position, in_first and not cosine
+        name = "trainer.max_epochs" if in_first else "prior.epochs"
+        more = f"Give more, say --{name} {position.epochs + 10}." if more_may_come else "Begin another run with --init."
         raise VAEError(
             f"{name}: {stage_epochs(settings, position.stage)}, and {resume.path} has {position.epochs} epochs "
             f"already. {more}"
         )
 
 
-def is_done(resume: Checkpoint, settings: Settings | None = None) -> bool:
+def is_done(resume: Checkpoint, settings: Settings) -> bool:
     """Whether the stage that a checkpoint was saved in has all its epochs."""
-    position = resume.position
-    return position.epochs >= stage_epochs(settings or resume.settings, position.stage)
+    return resume.position.epochs >= stage_epochs(settings, resume.position.stage)
 
 
 def lacks_prior(resume: Checkpoint, settings: Settings) -> bool:
     """Whether there is still a prior to be fitted to the model of a checkpoint."""
     return settings.prior.kind != "normal" and not resume.prior_weights()
+
+
+def autoencoder_of(resume: Checkpoint) -> Checkpoint:
+    """Returns what a checkpoint holds of the finished autoencoder: nothing of its optimizer or of a prior."""
+    tensors = {name: t for name, t in resume.tensors.items() if name.startswith((NETWORK, AVERAGE))}
+    figures = {name: v for name, v in resume.figures.items() if not name.startswith(PriorStage.in_files)}
+    return replace(resume, tensors=tensors, figures=figures, position=None, class_names=[])
 
 
 def check_position(resume: Checkpoint, processes: int, steps: int) -> None:

@@ -11,7 +11,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from vae_simpsons.checkpoint import EPOCH_SUMS, OPTIMIZER, Checkpoint
+from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
 from vae_simpsons.errors import Interrupted, VAEError, one_line
@@ -30,9 +30,9 @@ from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
 from vae_simpsons.training.projector import Projector
-from vae_simpsons.training.resuming import check_position, check_resumable, is_done
+from vae_simpsons.training.resuming import autoencoder_of, check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
-from vae_simpsons.training.saving import SaveCheckpoints
+from vae_simpsons.training.saving import SaveCheckpoints, figures_of
 from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_epochs, stage_names, told_by
 from vae_simpsons.training.starting import take_weights
 from vae_simpsons.training.stopping import StopOnSignal, Stopped
@@ -54,15 +54,9 @@ def train(
     Args:
         init: a model whose weights, those that fit, a new run begins with.
     """
-    run = Run(settings, folder, command, resume)
-    names = stage_names(settings)
     if resume:
         check_resumable(resume)
-        names = names[names.index(resume.position.stage) :]
-        if is_done(resume):  # its stage is: the next one begins
-            run, names = replace(run, resume=None, earlier=without_progress(resume)), names[1:]
-        elif resume.position.stage != AutoencoderStage.name:
-            run = replace(run, earlier=resume)
+    run, names = next_stages(Run(settings, folder, command, resume))
     train_stages(run, names, RunFolder(resume.path.parent).split if resume else None, init)
 
 
@@ -81,64 +75,72 @@ def train_stages(run: Run, names: Sequence[str], manifest: Path | None, init: Ch
     try:
         dataset = None
         for name in names:
-            dataset, run = train_stage(run, name, dataset, manifest, init)
+            dataset, trained = train_stage(run, name, dataset, manifest, init)
+            run = Run(run.settings, run.folder, run.command, trained=trained)
         finish(run, dataset, manifest)
     except KeyboardInterrupt:  # a second Ctrl-C
         raise KeyboardInterrupt(how_to_resume(run.folder)) from None
 
 
-def without_progress(model: Checkpoint) -> Checkpoint:
-    """Returns a checkpoint without what only its own stage resumes from, which later stages do not save."""
-    kept = {n: tensor for n, tensor in model.tensors.items() if not n.startswith((OPTIMIZER, EPOCH_SUMS))}
-    return replace(model, tensors=kept)
+def next_stages(run: Run) -> tuple[Run, list[str]]:
+    """Returns what the next stage begins with, and the names of the stages that are still to be trained."""
+    names, resume = stage_names(run.settings), run.resume
+    if resume is None:
+        return run, names
+    names = names[names.index(resume.position.stage) :]
+    if is_done(resume, run.settings):
+        return replace(run, resume=None, trained=autoencoder_of(resume)), names[1:]
+    in_first = resume.position.stage == AutoencoderStage.name
+    return replace(run, trained=None if in_first else autoencoder_of(resume)), names
 
 
 def train_stage(
     run: Run, name: str, dataset: Dataset | None, manifest: Path | None, init: Checkpoint | None
-) -> tuple[Dataset, Run]:
-    """Trains one stage with a Trainer of its own; returns the images, once they are open, and the run after it."""
+) -> tuple[Dataset, Checkpoint]:
+    """Trains one stage with a Trainer of its own; returns the images and the model that it leaves, in memory.
+
+    `dataset` is None where this is the first stage that this process trains.
+    """
     settings, resume, position = run.settings, run.resume, run.position
     trainer = build_trainer(run, name)
     device, processes, first = trainer.strategy.root_device, trainer.world_size, trainer.is_global_zero
     engine, progress = choose_engine(settings, device, processes), progress_bar if first else no_progress
-    dataset = dataset or load_dataset(settings, processes, progress, manifest)
-    told = told_by(run.earlier or resume, settings, dataset)
-    stage = build_stage(name, settings, told)
-    stage.start(run.earlier, dataset, device, processes, progress)
-    if resume:
-        check_position(resume, processes, len(dataset.train) // (stage.batch_size * processes))
+    opened = dataset or load_dataset(settings, processes, progress, manifest)
     set_precision(settings, engine)
-    if device.type == "cpu":
-        use_fast_convolutions(stage.network)
-    if init and not resume and stage.number == 0:
-        taken = take_weights(stage.network, init)
-        if first:
-            print(taken)
-    stage.average_weights()
-    module = build_module(stage, settings, engine, resume).to(memory_format=torch.channels_last)
+    told = told_by(resume or run.trained, settings, opened)
+    stage = build_stage(name, settings, told)
+    stage.start(run.trained, opened, device, processes, progress)
+    if resume:
+        check_position(resume, processes, len(opened.train) // (stage.batch_size * processes))
+    prepare_weights(stage, device, init if resume is None else None, first)
+    if first:
+        create_folder(run, opened, describe_device(device), processes)
+        print(announcement(run, opened, told, stage, engine, trainer, begins=dataset is None))
+    module = build_module(stage, settings, engine, resume)
     if resume:
         stage.load(resume)
         set_position(trainer, position)
-    if first:
-        described = describe_device(device)
-        create_folder(run, dataset, described, processes)
-        print(announcement(run, dataset, stage, described, engine, processes))
     started, first_step = time.monotonic(), position.epoch_steps if position else 0
-    fit(run, trainer, module, ImagesDataModule(stage, dataset, settings, engine.name == "graph", first_step))
+    fit(run, trainer, module, ImagesDataModule(stage, opened, settings, engine.name == "graph", first_step))
     if first:
         print(summary(run, stage, read_table(run.folder.table(stage.name)), time.monotonic() - started))
-    return dataset, after(run, stage, trainer)
+    tensors = {name: tensor.detach().cpu() for name, tensor in stage.tensors().items()}
+    return opened, Checkpoint(run.folder.last, settings, tensors, trainer.current_epoch, figures_of(trainer, module))
 
 
-def after(run: Run, stage: Stage, trainer: pl.Trainer) -> Run:
-    """Returns the run once `stage` is done: the next one begins with its model."""
-    carried = dict(run.earlier.tensors) if run.earlier else {}
-    tensors = carried | {name: tensor.detach().cpu() for name, tensor in stage.tensors().items()}
-    epochs = run.earlier.epochs if run.earlier else stage.epochs
-    figures = dict(run.earlier.figures) if run.earlier else {}
-    figures |= {stage.in_files + n: float(v) for n, v in trainer.callback_metrics.items() if n in stage.figures}
-    model = Checkpoint(run.folder.last, run.settings, tensors, epochs, figures, None, list(stage.class_names))
-    return Run(run.settings, run.folder, run.command, earlier=model)
+def prepare_weights(stage: Stage, device: torch.device, init: Checkpoint | None, first: bool) -> None:
+    """Gives `stage` the weights of `init`, if they are to be its first, lays them out for `device`, and averages them.
+
+    The `first` process says which weights were taken.
+    """
+    if device.type == "cpu":
+        use_fast_convolutions(stage.network)
+    if init and stage.name == AutoencoderStage.name:
+        taken = take_weights(stage.network, init)
+        if first:
+            print(taken)
+    stage.to(memory_format=torch.channels_last)
+    stage.average_weights()
 
 
 def finish(run: Run, dataset: Dataset | None, manifest: Path | None) -> None:

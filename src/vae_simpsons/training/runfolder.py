@@ -61,7 +61,7 @@ class Run:
     folder: RunFolder
     command: Sequence[str]  # how the user started it
     resume: Checkpoint | None = None  # what its stage resumes from
-    earlier: Checkpoint | None = None  # the model as the stages before left it, in memory
+    trained: Checkpoint | None = None  # the autoencoder, once its stage is done, in memory
     writer: Writer = field(default_factory=Writer)
     attempts: Attempts = field(default_factory=Attempts)
 

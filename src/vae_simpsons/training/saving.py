@@ -27,8 +27,8 @@ class SaveCheckpoints(pl.Callback):
         self.every_s = 60 * run.settings.trainer.save_every_minutes
         self.saved_at = time.monotonic()
         self.best, self.best_epoch = (run.position.best, run.position.best_epoch) if run.position else (None, 0)
-        self.earlier = run.earlier.figures if run.earlier else {}
-        self.figures = run.resume.figures if run.resume else self.earlier
+        self.carried = run.trained.figures if run.trained else {}  # of the stage before
+        self.figures = run.resume.figures if run.resume else self.carried
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *_: object) -> None:
         """Saves in the middle of an epoch, between steps, when it is time."""
@@ -37,7 +37,7 @@ class SaveCheckpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
         figures, prefix = figures_of(trainer, module), module.stage.in_files
-        self.figures = self.earlier | {prefix + name: value for name, value in figures.items()}
+        self.figures = self.carried | {prefix + name: value for name, value in figures.items()}
         value = figures[module.stage.best]
         is_best = self.best is None or value < self.best
         if is_best:
@@ -67,9 +67,8 @@ class SaveCheckpoints(pl.Callback):
             processes=trainer.world_size,
             loss_scaler=trainer.precision_plugin.state_dict() or None,
         )
-        earlier, path = self.run.earlier, self.run.folder.last
-        epochs, carried = (earlier.epochs, earlier.tensors) if earlier else (position.epochs, {})
-        names = module.stage.class_names
+        trained, path, names = self.run.trained, self.run.folder.last, list(module.stage.class_names)
+        epochs, carried = (trained.epochs, trained.tensors) if trained else (position.epochs, {})
         checkpoint = Checkpoint(path, module.settings, dict(carried), epochs, self.figures, position, names)
         # Points that were logged before the checkpoint must be in the file: a resumed run logs the later ones again.
         self.run.writer.submit(trainer.logger.flush)

@@ -107,15 +107,14 @@ class StageModule(pl.LightningModule):
                 group["lr"] = rate
         self.stage.prepare_step(*position)
 
-    def average_step(self, step: int) -> None:
-        """Moves the averaged weights towards those after a step of this epoch."""
+    def average_weights(self, step: int) -> None:
+        """Moves the averaged weights, if there are some, towards those after a step of this epoch."""
         if self.stage.averaged is not None:
             position = self.current_epoch * self.steps_per_epoch + step
             update_average(self.stage.averaged, self.stage.network, position, self.stage.ema)
 
-    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        if self.automatic_optimization:  # else the step that is captured has done it
-            self.average_step(self.steps_done - 1)
+    def on_train_batch_end(self, *_: object) -> None:
+        self.average_weights(self.steps_done - 1)
 
     def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the loss of `batch`, to be differentiated, and the values of the stage's step_figures."""

@@ -51,12 +51,15 @@ class StopOnSignal(pl.Callback):
             raise Stopped(self.received or signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
-        """Stops after the epoch has been saved too; a run that has all its epochs ends by itself."""
-        more = not self.last_stage or trainer.current_epoch + 1 < trainer.max_epochs
-        if self.received is not None and trainer.world_size == 1 and more:
+        """Stops after the epoch has been saved too; a stage that has all its epochs ends first."""
+        if self.received is not None and trainer.world_size == 1 and trainer.current_epoch + 1 < trainer.max_epochs:
             raise Stopped(self.received)
 
-    def on_train_end(self, *_: Any) -> None:
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stops before the next stage; a run that has all its stages ends by itself."""
         self.handlers.close()
+        if not self.last_stage and trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
+            raise Stopped(self.received or signal.SIGTERM)
 
-    on_exception = on_train_end
+    def on_exception(self, *_: Any) -> None:
+        self.handlers.close()

@@ -1,5 +1,7 @@
 """What a run trains, one stage after the other: each declares its network, its loss and its figures."""
 
+from collections.abc import Sequence
+
 import torch
 
 from vae_simpsons.checkpoint import Checkpoint
@@ -22,7 +24,7 @@ def stage_epochs(settings: Settings, name: str) -> int:
     return settings.trainer.max_epochs if name == AutoencoderStage.name else settings.prior.epochs
 
 
-def build_stage(name: str, settings: Settings, class_names: list[str]) -> Stage:
+def build_stage(name: str, settings: Settings, class_names: Sequence[str] = ()) -> Stage:
     """Returns the stage `name`, its weights freshly drawn by the run's seed.
 
     Args:

@@ -1,6 +1,6 @@
 """What every stage declares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Stage(nn.Module):
     clip: float | None  # largest norm of the gradient
     lr: float  # the highest learning rate
     lr_name: str  # the setting that it is
-    class_names: list[str] = []  # noqa: RUF012 - that a prior is told
+    class_names: Sequence[str] = ()  # that a prior is told
     horizontal_flip: bool = False  # whether a batch mirrors a random half of its rows
 
     @property

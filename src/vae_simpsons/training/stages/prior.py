@@ -5,7 +5,7 @@ step draws z anew from the posteriors of its images. Source: Vahdat et al., LSGM
 arXiv 2112.10752 (a prior on the latents of an autoencoder that is trained first).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class PriorStage(Stage):
     lr_name = "prior.lr"
     clip = CLIP
 
-    def __init__(self, settings: Settings, class_names: list[str]) -> None:
+    def __init__(self, settings: Settings, class_names: Sequence[str]) -> None:
         """`class_names`: those that the flow is told."""
         super().__init__()
         chosen = settings.prior
@@ -124,10 +124,7 @@ class PriorStage(Stage):
         """Returns the flow's shape and what it is told."""
         shape = "x".join(map(str, self.autoencoder.latent_shape))
         count = sum(p.numel() for p in self.network.parameters())
-        said = {"prior": f"a flow on latents of {shape}, {count:,} parameters"}
-        if self.settings.prior.labels:
-            said["classes"] = f"{len(self.class_names)} are told"
-        return said
+        return {"prior": f"a flow on latents of {shape}, {count:,} parameters"}
 
 
 def told_classes(dataset: Dataset, few: int = MIN_IMAGES) -> list[str]:
@@ -136,7 +133,7 @@ def told_classes(dataset: Dataset, few: int = MIN_IMAGES) -> list[str]:
     return [name for name, count in zip(dataset.class_names, counts, strict=True) if name and count >= few]
 
 
-def numbered(dataset: Dataset, class_names: list[str]) -> Tensor:
+def numbered(dataset: Dataset, class_names: Sequence[str]) -> Tensor:
     """Returns the number of each image's class in `class_names`, int64 (N,); -1 for one that is not in it."""
     numbers = {name: number for number, name in enumerate(class_names)}
     new = torch.tensor([numbers.get(name, -1) for name in dataset.class_names])

@@ -1,0 +1,63 @@
+"""A trial step, made on a copy of a stage, that tells what each step of a run will take."""
+
+import copy
+import time
+
+import torch
+from torch import Tensor, nn
+
+from vae_simpsons.data.batches import Batch
+from vae_simpsons.training.stages import Stage
+
+
+def measure_step(stage: Stage, batch: Batch, device: torch.device) -> tuple[float, int]:
+    """Returns the seconds of a step on `batch`, after another one, and the bytes that weights and step take.
+
+    Nothing of `stage` changes, nor do the random numbers to come.
+    """
+    shared = {id(rows): rows for rows in (stage.inputs, stage.labels)}  # all images: not to be copied
+    trial = copy.deepcopy(stage, shared).to(device)
+    adam = trial.optimizer(fused=device.type in ("cpu", "cuda"))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        memory = make_step(trial, batch, adam) + bytes_of_weights(trial)
+        wait_for(device)
+        started = time.perf_counter()
+        make_step(trial, batch, adam)
+        wait_for(device)
+    seconds = time.perf_counter() - started
+    del trial, adam
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return seconds, memory
+
+
+def make_step(stage: Stage, batch: Batch, adam: torch.optim.Optimizer) -> int:
+    """Makes an optimizer step and returns the bytes that its forward pass keeps for its backward pass."""
+    kept: dict[int, int] = {}  # by address
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*stage.parameters(), *stage.buffers(), *batch)}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss, _ = stage.loss(batch)
+    loss.backward()
+    adam.step()
+    adam.zero_grad()
+    return sum(size for address, size in kept.items() if address not in weights)
+
+
+def bytes_of_weights(stage: nn.Module) -> int:
+    """Returns the bytes of a stage's weights and, of those that train, of their gradients and Adam's two moments."""
+    weights = sum(tensor.nbytes for tensor in (*stage.parameters(), *stage.buffers()))
+    return weights + 3 * sum(p.nbytes for p in stage.parameters() if p.requires_grad)
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until a GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
