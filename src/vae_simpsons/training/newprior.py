@@ -50,11 +50,11 @@ def check_finished(model: Checkpoint) -> None:
             "Give a model that was trained with model.variational true."
         )
     position, last = model.position, RunFolder(model.path.parent).last
-    if position is None or position.stage != AutoencoderStage.name or is_done(model):
+    if position is None or position.stage != AutoencoderStage.name or is_done(model, model.settings):
         return
     if model.path.name == "best.ckpt" and not position.epoch_steps and last.is_file():
         reached = read_checkpoint(last)
-        if reached.position and (reached.position.stage != AutoencoderStage.name or is_done(reached)):
+        if reached.position and (reached.position.stage != AutoencoderStage.name or is_done(reached, reached.settings)):
             return
     raise VAEError(
         f"path: {model.path} has {position.epochs} of {model.settings.trainer.max_epochs} epochs. Finish it with "
