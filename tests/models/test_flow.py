@@ -239,11 +239,21 @@ def test_drawn_classes_have_their_moments(on_classes):
 
 
 class Recorder(nn.Module):
-    """A velocity of zero that notes what it is given."""
+    """A velocity of zero that notes what it is given, and how often."""
+
+    calls = 0
 
     def forward(self, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         self.x, self.t, self.labels = x, t, labels
+        self.calls += 1
         return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize(("guidance", "calls"), [(0.0, 8), (1.0, 8), (2.0, 14)])
+def test_the_network_is_asked_twice_only_where_guidance_needs_it(guidance, calls):
+    prior = FlowPrior(Recorder(), (1,), class_count=2)
+    prior.draw(normal(3, 1), torch.zeros(3, dtype=torch.int64), guidance=guidance, steps=4)
+    assert prior.velocity.calls == calls  # of 8 times, 0 and 1 are outside the interval
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.1, 1.0])
