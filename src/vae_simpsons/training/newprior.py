@@ -30,7 +30,7 @@ from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.progress import progress_bar
 from vae_simpsons.settings import Settings, to_flat
 from vae_simpsons.training.fitting import fit_gaussians
-from vae_simpsons.training.resuming import is_done
+from vae_simpsons.training.resuming import autoencoder_of, is_done
 from vae_simpsons.training.run import train_stages
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.stages import AutoencoderStage, PriorStage, build_stage
@@ -93,7 +93,7 @@ def fit_prior(model: Checkpoint, settings: Settings, folder: RunFolder, command:
     manifest = RunFolder(model.path.parent).split
     manifest = manifest if manifest.is_file() else None
     if settings.prior.kind == "flow":
-        train_stages(Run(settings, folder, command, trained=begun), [PriorStage.name], manifest)
+        train_stages(Run(settings, folder, command, trained=autoencoder_of(begun)), [PriorStage.name], manifest)
     elif rank_zero_only.rank == 0:  # no stage, so one process's work
         fit_at_once(Run(settings, folder, command), begun, manifest)
     if rank_zero_only.rank == 0 and settings.prior.labels and settings.prior.kind != "normal":
