@@ -42,9 +42,9 @@ def setup(tmp_path) -> Setup:
 def test_a_dry_run_goes_through_every_part(tmp_path):
     configs = tmp_path / "configs"
     configs.mkdir()
-    simpsons = (ROOT / "configs" / "simpsons.yaml").read_text()
-    (configs / "simpsons.yaml").write_text(simpsons)
-    (configs / "sharp.yaml").write_text(f"# gpu_proof: 1 minute\n{simpsons}")
+    (configs / "simpsons.yaml").write_text((ROOT / "configs" / "simpsons.yaml").read_text())
+    sharp = (ROOT / "configs" / "simpsons-sharp-gpu.yaml").read_text()
+    (configs / "sharp.yaml").write_text(sharp.replace("gpu_proof: 6 minutes", "gpu_proof: 1 minute"))
     command = [sys.executable, str(SCRIPT), "--device=cpu", "--dry-run", f"--out={tmp_path / 'out'}"]
     command += [f"--configs={configs}", "--minutes=8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=480)
@@ -57,13 +57,14 @@ def test_a_dry_run_goes_through_every_part(tmp_path):
     assert figures["tests"]["tests"]
     assert all("error" not in row and row["share"] > 0 for row in figures["steps"]["rows"])
     assert figures["published"]["final"]["epoch"] == 3 and None not in figures["published"]["split_s"].values()
-    assert [row["config"] for row in figures["quality"]["rows"]] == ["sharp.yaml"]
+    (row,) = figures["quality"]["rows"]
+    assert row["config"] == "sharp.yaml" and row["evaluated"]["reconstruction/mse"] > 0
     assert figures["quality"]["rows"][0]["final"]["epoch"] == 3
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     pictures = figures["pictures"]["files"]
     assert made == sorted(["proof.json", "proof.md", *pictures]) and len(made) <= 8
     assert any(name.startswith("published_samples") for name in pictures)
-    assert any(name.startswith("sharp_samples") for name in pictures)
+    assert any(name.startswith("sharp_prior_samples") for name in pictures)
 
 
 NOTING = """

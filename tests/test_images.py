@@ -68,8 +68,8 @@ def test_originals_stand_above_their_reconstructions():
     assert [int(i[0, 0, 0]) for i in picture] == [0, 1, 100, 101, 2, 255, 102, 255]
 
 
-def test_write_each_numbers_the_files(tmp_path):
-    images.write_each("--out-dir", tmp_path / "d", coloured(5).split([2, 3]), "s_{:03d}.png")
+def test_write_each_names_the_files(tmp_path):
+    images.write_each("--out-dir", tmp_path / "d", coloured(5).split([2, 3]), (f"s_{i:03d}.png" for i in range(5)))
     assert [p.name for p in sorted((tmp_path / "d").iterdir())] == [f"s_{i:03d}.png" for i in range(5)]
     assert np.asarray(Image.open(tmp_path / "d" / "s_004.png"))[0, 0].tolist() == [4, 4, 4]
 

@@ -24,7 +24,7 @@ def find_pictures(work: Path) -> list[tuple[str, Path]]:
     runs = {"published": work / "published" / "run"}
     runs |= {path.name: path / "run" for path in sorted((work / "quality").glob("*"))}
     drawn = {
-        name: {kind: sorted((run / "pictures").glob(f"{kind}_*.png")) for kind in ("samples", "reconstructions")}
+        name: {kind: sorted((run / "pictures").glob(f"*{kind}_*.png")) for kind in ("samples", "reconstructions")}
         for name, run in runs.items()
     }
     last = [

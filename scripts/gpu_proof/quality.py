@@ -1,8 +1,9 @@
-"""Part 5: the configs that name a budget, each trained within it.
+"""Part 5: the configs that name a budget, each trained within it and evaluated in what is left of the time.
 
 A config takes part once its first block of comments has a line `# gpu_proof: 3 minutes`.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from gpu_proof.setup import Deadline, Notes, Setup
 from gpu_proof.supervise import run_within, vae
 from gpu_proof.tables import final_figures, read_curve
 
+LEAST_EVALUATION_S = 20.0
 BUDGET = re.compile(r"#\s*gpu_proof:\s*(\d+(?:\.\d+)?)\s*minutes?\s*$")
 
 
@@ -49,6 +51,20 @@ def train_quality_configs(setup: Setup, notes: Notes, deadline: Deadline) -> Non
         if status and not stopped:
             row["error"] = (place / "log").read_text(errors="replace").strip()[-300:]
             failed.append(config.name)
+        row["evaluated"] = evaluate(setup, place, deadline.left_s())
         notes.add(rows=[row])
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def evaluate(setup: Setup, place: Path, seconds: float) -> dict[str, float]:
+    """What `vae evaluate` measures of the run in a folder within so many seconds, by group and name; {} if nothing."""
+    last, out = place / "run" / "last.ckpt", place / "evaluation"
+    if seconds < LEAST_EVALUATION_S or not last.exists():
+        return {}
+    flags = ["--quick"] if setup.dry_run else ["--samples=1000"]
+    command = vae(["evaluate", f"--ckpt={last}", f"--out={out}", f"--device={setup.device}", *flags])
+    run_within(command, seconds, place / "evaluation.log", setup.work / "user_cache")
+    found = out / "evaluation.json"
+    groups = json.loads(found.read_text(encoding="utf-8"))["groups"] if found.exists() else {}
+    return {f"{group}/{f['name']}": f["value"] for group, figures in groups.items() for f in figures}

@@ -15,6 +15,12 @@ TOY = {
     "data.batch_size": "16",
     "model.widths": "[8, 16, 16]",
     "model.latent_dim": "8",
+    "model.width": "16",
+    "model.blocks": "1",
+    "prior.epochs": "2",
+    "prior.batch_size": "16",
+    "prior.width": "32",
+    "prior.depth": "1",
     "trainer.max_epochs": "3",
 }
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ from vae_simpsons.export import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
 from vae_simpsons.inference.arithmetic import attribute_vector
-from vae_simpsons.inference.blocks import device_of
+from vae_simpsons.inference.blocks import block_size, device_of
+from vae_simpsons.inference.drawing import MAX_COLUMNS, ClassNames, check_drawing
 from vae_simpsons.inference.grids import Grid, pictures_in
 from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
+from vae_simpsons.inference.sample import count_steps
 from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
@@ -76,19 +79,58 @@ class VAE:
         keep_freed_buffers()
         return cls(read_checkpoint(Path(path)), pick_device(device))
 
-    def sample(self, n: int, seed: int = 0) -> Tensor:
-        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them."""
-        return torch.cat(list(self.sample_blocks(n, seed)))
+    @property
+    def class_names(self) -> list[str]:
+        """The classes that can be drawn by name; none of a model whose prior was told none (prior.labels)."""
+        return list(self.checkpoint.class_names) if self.network.prior.class_count else []
 
-    def sample_blocks(self, n: int, seed: int = 0) -> Iterator[Tensor]:
-        """Returns the same images block by block, so that any number of them takes little memory."""
-        if n < 1:
-            raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
-        return sample.sample(self.network, n, seed)
+    def sample(self, n: int, seed: int = 0, class_names: ClassNames = None, **drawing: Any) -> Tensor:
+        """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
 
-    def sample_images(self, n: int, seed: int = 0) -> Grid:
-        """Returns the same images as pictures, which a notebook shows as a grid; `sample` itself returns a tensor."""
-        return Grid(pictures_in(self.sample(n, seed)))
+        The arguments are those of `sample_blocks`.
+        """
+        return torch.cat(list(self.sample_blocks(n, seed, class_names, **drawing)))
+
+    def sample_blocks(
+        self,
+        n: int,
+        seed: int = 0,
+        class_names: ClassNames = None,
+        guidance: float | None = None,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        progress: Progress = no_progress,
+    ) -> Iterator[Tensor]:
+        """Returns the same images block by block, so that any number of them takes little memory.
+
+        Args:
+            class_names: one of the model's `class_names`, or several: as many images of each, class by class. Image i
+                of a class depends on the seed alone, and images i of all classes are drawn from the same noise.
+            guidance: of a flow: 1: as its class was learned; more: more typical of it, and less varied; 0: as if no
+                class were given; None: 1.5.
+            steps: of a flow: of Heun's method, two evaluations each; None: 20.
+            temperature: of the noise: less than 1 gives more ordinary images.
+            progress: shows the steps of a flow.
+
+        Raises:
+            VAEError: naming the argument; no such class; a plain autoencoder.
+        """
+        prior, folder = self.network.prior, self.checkpoint.path.parent
+        asked = check_drawing(prior, self.class_names, folder, n, class_names, guidance, steps, temperature)
+        total = asked.steps * -(-n // block_size(self.network))
+        on_step = count_steps(progress, total)
+        each = n // max(1, len(asked.classes))
+        return sample.sample(self.network, n, seed, asked.labels(n), *asked[1:], on_step, each)
+
+    def sample_images(self, n: int, seed: int = 0, class_names: ClassNames = None, **drawing: Any) -> Grid:
+        """Returns the same images as pictures, which a notebook shows as a grid; `sample` itself returns a tensor.
+
+        Of several classes the grid has a row each, with its name. The arguments are those of `sample_blocks`.
+        """
+        pictures = pictures_in(self.sample(n, seed, class_names, **drawing))
+        if class_names is None or isinstance(class_names, str) or n > MAX_COLUMNS * len(class_names):
+            return Grid(pictures)
+        return Grid(pictures, n // len(class_names), list(class_names))
 
     def encode(self, x: Picture | Sequence[Picture]) -> tuple[Tensor, Tensor | None]:
         """Returns mu and log_var, (n, *latent) on the CPU, of pictures x; an autoencoder has None for log_var."""
@@ -244,9 +286,13 @@ class VAE:
             about=about, curves=read_curves(folder / CURVES),
         )  # fmt: skip
 
-    def export(self, folder: Path, name: str | None = None) -> list[Path]:
-        """Writes the weights and a model card into the empty `folder`; returns the files' paths."""
-        return export_model(self.checkpoint, self.network.latent_shape, folder, name or folder.name)
+    def export(self, folder: Path, name: str | None = None, half: bool = False) -> list[Path]:
+        """Writes the weights and a model card into the empty `folder`; returns the files' paths.
+
+        Args:
+            half: the weights as 16-bit numbers, in half the space.
+        """
+        return export_model(self.checkpoint, self.network, folder, name or folder.name, half)
 
     def open_pictures(
         self, name: str, paths: Sequence[str | Path], cache_dir: str | None = None, progress: Progress = no_progress

@@ -67,12 +67,12 @@ def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow
         raise cannot_write(name, path, e, "path") from None
 
 
-def write_each(name: str, folder: Path, images: Iterable[Tensor], pattern: str) -> None:
-    """Writes uint8 images, in blocks (n, C, H, W), to `folder`, called `name`, each as `pattern`.format(its number)."""
+def write_each(name: str, folder: Path, images: Iterable[Tensor], names: Iterable[str]) -> None:
+    """Writes uint8 images, in blocks (n, C, H, W), to `folder`, called `name`, each under the next of `names`."""
     path = folder
     try:
-        for number, image in enumerate(chain.from_iterable(images)):
-            path = folder / pattern.format(number)
+        for file, image in zip(names, chain.from_iterable(images), strict=False):
+            path = folder / file
             write_png(path, image)
     except OSError as e:
         raise cannot_write(name, path, e, "path") from None

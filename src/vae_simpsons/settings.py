@@ -123,6 +123,7 @@ class Optimizer:
     kind: Literal["adam", "adamw"] = setting("adam", "adamw: weight decay apart from the gradient")
     lr: Positive = setting(0.005, "highest learning rate")
     weight_decay: NotNegative = setting(0.0, "adam: L2 penalty added to the gradient; adamw: share of lr taken off")
+    beta2: Average = setting(0.999, "decay of Adam's mean squared gradient; 0.99 forgets faster, for short runs")
     schedule: Literal["exponential", "cosine", "constant"] = setting(
         "exponential", "exponential: times lr_decay after each epoch; cosine: down to zero at the end; constant"
     )
@@ -157,8 +158,10 @@ class Trainer:
     devices: Machines | Literal["auto"] = setting(1, "number of devices (CPU: processes); auto: all of them")
     num_nodes: Machines = setting(1, "number of machines, each with that many devices")
     strategy: Literal["auto", "ddp"] = setting("auto", "ddp: one process per device, with averaged gradients")
-    precision: Literal["32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
-        "32-true", "arithmetic of the network; tf32: faster, less exact products on a GPU; the loss is always 32 bits"
+    precision: Literal["auto", "32-true", "tf32", "bf16-mixed", "16-mixed"] = setting(
+        "32-true",
+        "arithmetic of the network; tf32: faster, less exact products on a GPU; auto: bf16-mixed where the hardware "
+        "multiplies bfloat16, otherwise 32-true; the loss is always 32 bits",
     )
     engine: Literal["auto", "graph", "compile", "eager"] = setting(
         "auto",

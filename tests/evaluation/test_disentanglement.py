@@ -112,6 +112,15 @@ def test_the_lasso_is_scikit_learns():
     assert (ours == 0).any()
 
 
+def test_dimensions_that_are_nearly_the_same_have_no_dci_and_say_so():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(400, 1))
+    mu = np.concatenate([one + 1e-4 * rng.normal(size=(400, 1)) for _ in range(8)], axis=1)
+    factors = {"tilt": one[:, 0] + rng.normal(size=400) * 0.1, "size": mu[:, 3] - mu[:, 4]}
+    with pytest.raises(VAEError, match="DCI: its lasso still moves by .* nearly the same. Train longer"):
+        dci.dci(mu, factors)
+
+
 def test_dci_of_planted_factors():
     factors = {name: values for name, values in planted().items() if name != "hair"}
     factors["teeth"] = np.random.default_rng(7).random(4000) < 0.3

@@ -24,7 +24,7 @@ CASES = {
     "nothing learnt": ("hardly better than the mean", [("mse", 0.19, 0.2)], [("mse", 0.17, 0.2)]),
     "noise too large": (
         "assumes pixel noise of 1.24 where 0.25 is left: it gives up detail for a smaller KL. "
-        "Lower objective.kld_weight, towards 1e-05.",
+        "Give objective.sigma optimal, or lower objective.kld_weight towards 1e-05.",
         [("fitted sigma", 0.25, 1.24)],
         [("fitted sigma", 0.9, 1.24)],
     ),
@@ -45,7 +45,7 @@ CASES = {
     ),
     "blurred samples": (
         "Samples are much blurrier than reconstructions (sharpness 40 and 100): the prior reaches latents that no "
-        "image has. Sample from a prior that is fitted",
+        "image has. Give the model a prior that is fitted",
         [("sharpness of samples", 40, 120), (SHARP, 100, 120)],
         [("sharpness of samples", 60, 120), (SHARP, 100, 120)],
     ),

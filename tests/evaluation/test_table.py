@@ -89,7 +89,7 @@ def test_no_figure_takes_more_images_than_there_are_or_than_asked_for():
 def test_a_toons_run_is_planned_below_three_minutes_of_two_cores_and_a_quick_one_below_half_a_minute():
     for quick, samples, limit in ((False, 5000, 180), (True, 500, 30)):
         plan = make_plan(410, 3686, 410, samples, quick, VALUES, True)
-        assert sum(expected_seconds(plan, VALUES, True, True, False, True).values()) < limit
+        assert sum(expected_seconds(plan, VALUES, True, True, True, True).values()) < limit
 
 
 def test_parts_of_the_bar_begin_where_the_one_before_ends():

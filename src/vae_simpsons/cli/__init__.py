@@ -13,12 +13,14 @@ from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import DATA
 from vae_simpsons.cli.decode import DECODE
 from vae_simpsons.cli.evaluate import EVALUATE
+from vae_simpsons.cli.fit_prior import FIT_PRIOR
 from vae_simpsons.cli.interpolate import INTERPOLATE
 from vae_simpsons.cli.neighbors import NEIGHBORS
 from vae_simpsons.cli.parsing import Group, Parser, Verb
 from vae_simpsons.cli.reconstruct import RECONSTRUCT
+from vae_simpsons.cli.sample import SAMPLE
 from vae_simpsons.cli.train import TRAIN
-from vae_simpsons.cli.trained import ENCODE, EXPORT, SAMPLE
+from vae_simpsons.cli.trained import ENCODE, EXPORT
 from vae_simpsons.cli.traverse import TRAVERSE
 from vae_simpsons.errors import VAEError, one_line
 
@@ -34,6 +36,7 @@ EXAMPLES = """examples:
 
 VERBS = {
     "train": TRAIN,
+    "fit-prior": FIT_PRIOR,
     "sample": SAMPLE,
     "reconstruct": RECONSTRUCT,
     "interpolate": INTERPOLATE,

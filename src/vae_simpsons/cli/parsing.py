@@ -5,7 +5,7 @@ import re
 import shutil
 import textwrap
 from argparse import SUPPRESS, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -72,45 +72,67 @@ def help_width() -> int:
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
     parser.add_argument("--config", metavar="PATH", help="YAML file of settings; flags override it")
+    add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
+
+
+def add_setting_flags(parser: Parser, chosen: Collection[str], how: str, default: str | None = None) -> None:
+    """Adds a flag for each setting in `chosen`, after the verb's own options; -h only lists them, and says `how`.
+
+    `default` is what help says of each one's default; None: what it is in a new run.
+    """
     own_options = parser.format_usage().removeprefix("usage: ").rstrip()
     parser.usage = f"{own_options}\n{' ' * len(f'usage: {parser.prog} ')}[--SETTING VALUE ...]"
-    parser.epilog = f"settings, in the YAML file or as flags (--data.path my_pictures):\n{setting_names()}\n\n"
+    parser.epilog = f"settings, {how}:\n{setting_names(chosen)}\n\n"
     parser.epilog += f"'{parser.prog} --help' explains each of them."
     parser.short_help = parser.format_help()
     parser.epilog = None
-    groups = {name: parser.add_argument_group(name or "run", name and cls.__doc__) for name, cls in sections().items()}
-    for key, setting in keys().items():
-        default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), f"default {default}"]
+    shown = {name: cls for name, cls in sections().items() if any(section_of(key) == name for key in chosen)}
+    groups = {name: parser.add_argument_group(name or "run", name and cls.__doc__) for name, cls in shown.items()}
+    for key in chosen:
+        setting = keys()[key]
+        usual = "default " + yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
+        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), default or usual]
         explained = f"{setting.meaning} ({', '.join(details)})".replace("%", "%%")
-        group = groups[key.rpartition(".")[0]]
-        group.add_argument(f"--{key}", metavar=metavar(key), help=explained, default=SUPPRESS)
+        groups[section_of(key)].add_argument(f"--{key}", metavar=metavar(key), help=explained, default=SUPPRESS)
 
 
-def setting_names() -> str:
-    """Returns the names of all settings, a paragraph for each section."""
+def section_of(key: str) -> str:
+    """Returns the section of a setting; '' for one that is in none."""
+    return key.rpartition(".")[0]
+
+
+def setting_names(chosen: Collection[str]) -> str:
+    """Returns the names of the settings in `chosen`, a paragraph for each section."""
     indent = " " * (4 + max(map(len, sections())))
     paragraphs = []
     for section in sections():
-        names = ", ".join(key.rpartition(".")[2] for key in keys() if key.rpartition(".")[0] == section)
+        names = ", ".join(key.rpartition(".")[2] for key in chosen if section_of(key) == section)
         label = f"  {section}".ljust(len(indent))
-        paragraphs.append(textwrap.fill(names, help_width(), initial_indent=label, subsequent_indent=indent))
+        paragraphs += [textwrap.fill(names, help_width(), initial_indent=label, subsequent_indent=indent)] * bool(names)
     return "\n".join(paragraphs)
 
 
 def given_settings(options: Namespace) -> dict[str, Any]:
     """Returns the settings in the file named by --config and in flags, which override it, by dotted name."""
-    flags = convert_all({key: value for key, value in vars(options).items() if key in keys()})
     with renamed(path="--config"):
-        return (read_yaml(Path(options.config)) if options.config else {}) | flags
+        return (read_yaml(Path(options.config)) if options.config else {}) | given_flags(options)
 
 
-def add_number(parser: Parser, flag: str, default: int, meaning: str, low: int) -> None:
-    """Adds a flag that takes a whole number from `low` to 2^63, where torch's seeds end."""
+def given_flags(options: Namespace) -> dict[str, Any]:
+    """Returns the settings in flags, by dotted name."""
+    return convert_all({key: value for key, value in vars(options).items() if key in keys()})
+
+
+def add_number(parser: Parser, flag: str, default: int | None, meaning: str, low: int) -> None:
+    """Adds a flag that takes a whole number from `low` to 2^63, where torch's seeds end.
+
+    Where `default` is None, the verb finds one, and `meaning` says which.
+    """
 
     def number(text: str) -> int:
         if not low <= int(text) < 2**63:
             raise VAEError(f"{flag}: {int(text)} is not accepted. Give a whole number >= {low}.")
         return int(text)
 
-    parser.add_argument(flag, type=number, default=default, metavar="INT", help=f"{meaning} (default {default})")
+    meaning = meaning if default is None else f"{meaning} (default {default})"
+    parser.add_argument(flag, type=number, default=default, metavar="INT", help=meaning)

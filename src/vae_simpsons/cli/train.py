@@ -13,6 +13,8 @@ from vae_simpsons.settings import to_flat
 def add_train_options(parser: Parser) -> None:
     resumes = "continue the newest run of this config, a run folder or a checkpoint"
     parser.add_argument("--resume", metavar="last|PATH", help=resumes)
+    begins = "begin with the weights of a checkpoint or an export, those that fit"
+    parser.add_argument("--init", metavar="PATH", help=begins)
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML and exit")
     add_settings(parser)
 
@@ -22,17 +24,22 @@ def run_train(options: Namespace) -> None:
     given = given_settings(options)
     if not (options.config or options.resume or given):
         raise UsageError("vae train: nothing to train. Give --config configs/toons.yaml, or settings as flags.")
+    if options.resume and options.init:
+        raise UsageError("vae train: --init begins a new run, and --resume continues one. Give one of the two.")
     if options.resume:
         resume_run(options, given)
     elif options.print_config:
         print(to_yaml(from_flat(given)), end="")
     else:
         settings = from_flat(given)
+        from vae_simpsons.checkpoint import read_checkpoint
         from vae_simpsons.training import run, runfolder
 
+        with renamed(path="--init"):
+            init = read_checkpoint(Path(options.init)) if options.init else None
         folder = runfolder.new_folder(settings, Path(options.config).stem if options.config else "run")
-        with runfolder.locked(folder):
-            run.train(settings, folder, options.command, resume=None)
+        with runfolder.locked(folder), renamed(init="--init"):
+            run.train(settings, folder, options.command, init=init)
 
 
 def resume_run(options: Namespace, given: dict[str, Any]) -> None:

@@ -1,10 +1,10 @@
-"""`vae sample`, `vae encode` and `vae export`, which open a trained model."""
+"""`vae encode` and `vae export`, and the options of the verbs that open a trained model."""
 
 from argparse import Namespace
 from pathlib import Path
 
 import vae_simpsons
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.parsing import Parser, Verb
 from vae_simpsons.errors import renamed
 from vae_simpsons.progress import progress_bar
 
@@ -28,31 +28,6 @@ def load_model(options: Namespace) -> "vae_simpsons.VAE":
     """Returns the model in the file that --ckpt names, on the --device."""
     with renamed(path="--ckpt", device="--device"):
         return vae_simpsons.VAE.load(options.ckpt, options.device)
-
-
-def add_sample_options(parser: Parser) -> None:
-    add_checkpoint(parser)
-    add_number(parser, "-n", 64, "number of images", 1)
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--out", default="samples.png", metavar="PATH", help="grid, as a PNG (default samples.png)")
-    target.add_argument("--out-dir", metavar="PATH", help="folder for one PNG per image, instead of a grid")
-    add_number(parser, "--seed", 0, "the same seed gives the same images", 0)
-    add_number(parser, "--nrow", 8, "images in a row of the grid", 1)
-    add_device(parser)
-
-
-def run_sample(options: Namespace) -> None:
-    """Writes images decoded from z ~ N(0, I)."""
-    from vae_simpsons import images
-
-    model = load_model(options)
-    with renamed(path="--ckpt"):
-        blocks = map(images.denormalise, model.sample_blocks(options.n, options.seed))
-    if options.out_dir:
-        images.write_each("--out-dir", Path(options.out_dir), blocks, "sample_{:06d}.png")
-    else:
-        images.write_grid("--out", Path(options.out), blocks, options.n, options.nrow)
-    print(f"{options.n:,} samples in {options.out_dir or options.out}")
 
 
 def add_encode_options(parser: Parser) -> None:
@@ -79,20 +54,21 @@ def run_encode(options: Namespace) -> None:
 def add_export_options(parser: Parser) -> None:
     add_checkpoint(parser)
     parser.add_argument("--out", required=True, metavar="PATH", help="new or empty folder")
+    parser.add_argument("--half", action="store_true", help="weights in 16 bits: half the size")
     parser.set_defaults(device="cpu")
 
 
 def run_export(options: Namespace) -> None:
     """Writes the weights and settings without what only training needs."""
-    from vae_simpsons.files import output_folder
+    from vae_simpsons.files import format_bytes, output_folder
 
     folder, model = Path(options.out), load_model(options)
     with output_folder("--out", folder) as temporary:
-        files = model.export(temporary, folder.name)
-    print(f"the model after epoch {model.epochs} in {folder}: {', '.join(file.name for file in files)}")
+        files = model.export(temporary, folder.name, options.half)
+        sizes = [f"{file.name} ({format_bytes(file.stat().st_size)})" for file in files]
+    print(f"the model after epoch {model.epochs} in {folder}: {', '.join(sizes)}")
     print(f"next: vae sample --ckpt {folder} -n 64")
 
 
-SAMPLE = Verb("draw new images from a trained model", add_sample_options, run_sample)
 ENCODE = Verb("encode a folder of images to arrays of mu and log_var", add_encode_options, run_encode)
-EXPORT = Verb("write a trained model to share: its weights and settings alone", add_export_options, run_export)
+EXPORT = Verb("write a trained model to share: weights and settings alone", add_export_options, run_export)

@@ -1,6 +1,7 @@
 """Which images train and which validate, and the manifest in the run folder that says so."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,15 @@ def read_manifest(manifest: Path, index: Index) -> Split:
         )
     side_of = np.array([sides.get(path) for path in index.paths], dtype=object)
     return Split(np.flatnonzero(side_of == TRAIN), np.flatnonzero(side_of == VAL))
+
+
+def count_classes(manifest: Path, side: str) -> Counter[str]:
+    """Returns how many images each class has on a side of the split in `manifest`; nothing if there is no such file."""
+    try:
+        with open(manifest, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return Counter(row["class"] for row in csv.DictReader(file) if row["side"] == side)
+    except (OSError, KeyError, csv.Error):
+        return Counter()
 
 
 def _draw_grouped(index: Index, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.disentanglement import NEEDED, PARTS, Factors, is_continuous
 from vae_simpsons.evaluation.figures import Figure, jackknife_error, require
 
@@ -40,7 +41,7 @@ def read_out(mu: np.ndarray, factors: Factors) -> Readout:
     """Fit each factor that changes by the latents mu (N, D).
 
     Raises:
-        VAEError: fewer than 200 images, or one dimension only.
+        VAEError: fewer than 200 images, one dimension only, or dimensions that the lasso cannot tell apart.
     """
     require("DCI", len(mu), NEEDED)
     require("DCI", mu.shape[1], 2, "dimensions")
@@ -82,7 +83,7 @@ def lasso(gram: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
     """The W (D, T) that minimise 1/2N |Y - X W|^2 + penalty |W|_1, of X^T X / N (D, D) and X^T Y / N (D, T).
 
     Raises:
-        RuntimeError: it does not settle.
+        VAEError: it does not settle, as with dimensions that are nearly the same.
 
     Source: Friedman, Hastie & Tibshirani, Regularization Paths for GLMs via Coordinate Descent, 2010, Eq. 5 and 9.
     """
@@ -96,7 +97,10 @@ def lasso(gram: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
             w[d] = new
         if change < TOLERANCE:
             return w
-    raise RuntimeError(f"the lasso still moves by {change:.1e} after {SWEEPS} sweeps")
+    raise VAEError(
+        f"DCI: its lasso still moves by {change:.1e} after {SWEEPS} sweeps, as where latent dimensions are nearly the "
+        "same. Train longer, or leave DCI out."
+    )
 
 
 def _fit(mu: np.ndarray, targets: dict[str, np.ndarray], held_out: np.ndarray) -> Readout:

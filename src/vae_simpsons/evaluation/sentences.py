@@ -15,7 +15,6 @@ from vae_simpsons.evaluation.result import Evaluation
 Figures = Mapping[str, Figure]  # by name
 BLURRED = 0.5  # share of the sharpness of what is compared with
 CERTAIN = 2.0  # standard errors
-FIT_A_PRIOR = "Sample from a prior that is fitted to the latents of the training images, not from N(0, I)."
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
@@ -51,7 +50,7 @@ def collapse(figures: Figures, run: Mapping[str, Any]) -> str | None:
     count = "none" if active.value == 0 else f"{active.value:.0f}"
     return (
         f"Posterior collapse: {count} of {active.reference:.0f} latent dimensions carry anything. Lower "
-        "objective.kld_weight or objective.beta."
+        f"{_kl_settings(run)}."
     )
 
 
@@ -76,9 +75,10 @@ def assumed_noise(figures: Figures, run: Mapping[str, Any]) -> str | None:
         return None
     said = f"The loss assumes pixel noise of {sigma.reference:.2f} where {sigma.value:.2f} is left"
     if ratio > 1:
-        weight = _matching_weight(run, ratio)
-        return f"{said}: it gives up detail for a smaller KL. Lower objective.kld_weight{weight}."
-    return f"{said}: it pays KL for detail that it does not get. Raise objective.kld_weight, or train longer."
+        return (
+            f"{said}: it gives up detail for a smaller KL. Give objective.sigma optimal{_matching_weight(run, ratio)}."
+        )
+    return f"{said}: it pays KL for detail that it does not get. Give objective.sigma optimal, or train longer."
 
 
 def storage(figures: Figures, run: Mapping[str, Any]) -> str | None:
@@ -101,7 +101,7 @@ def blurred_samples(figures: Figures, run: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"Samples are much blurrier than reconstructions (sharpness {of_samples.value:.3g} and {of_recon.value:.3g}): "
-        f"the prior reaches latents that no image has. {FIT_A_PRIOR}"
+        f"the prior reaches latents that no image has. {_better_prior(run)}"
     )
 
 
@@ -114,7 +114,7 @@ def far_samples(figures: Figures, run: Mapping[str, Any]) -> str | None:
     if drawn.value > 1.5 * recon.value and drawn.value - recon.value > CERTAIN * error:
         return (
             f"Samples are further from the training images than reconstructions are ({KERNEL} {drawn.value:.3g} and "
-            f"{recon.value:.3g}): part of that is the prior's. {FIT_A_PRIOR}"
+            f"{recon.value:.3g}): part of that is the prior's. {_better_prior(run)}"
         )
     return (
         f"Samples are about as far from the training images as reconstructions are ({KERNEL} {drawn.value:.3g} and "
@@ -128,10 +128,10 @@ def blurred_reconstructions(figures: Figures, run: Mapping[str, Any]) -> str | N
     if not of_recon or not of_recon.reference or of_recon.value >= BLURRED * of_recon.reference:
         return None
     share = of_recon.value / of_recon.reference
-    return (
-        f"Reconstructions are blurred: they have {share:.0%} of the images' sharpness. Squared error alone does that; "
-        "a smaller objective.kld_weight or a wider network help a little."
-    )
+    advice = "A map as the latent keeps far more of a picture: model.latent spatial, as in configs/simpsons-sharp.yaml."
+    if run.get("settings", {}).get("model.latent") == "spatial":
+        advice = "Train longer, or with a smaller objective.beta, more latent_channels or a wider network."
+    return f"Reconstructions are blurred: they have {share:.0%} of the images' sharpness. {advice}"
 
 
 def uncovered(figures: Figures, run: Mapping[str, Any]) -> str | None:
@@ -203,8 +203,22 @@ def entangled(figures: Figures, run: Mapping[str, Any]) -> str | None:
 
 def _matching_weight(run: Mapping[str, Any], ratio: float) -> str:
     """The kld_weight whose implied noise is what is left, in words; nothing where the settings are not known."""
-    weight = run.get("settings", {}).get("objective.kld_weight")
-    return f", towards {weight / ratio**2:.1g}" if weight else ""
+    settings = run.get("settings", {})
+    weight = settings.get("objective.kld_weight") if settings.get("objective.sigma") is None else None
+    return f", or lower objective.kld_weight towards {weight / ratio**2:.1g}" if weight else ""
+
+
+def _kl_settings(run: Mapping[str, Any]) -> str:
+    """The settings that weigh the KL term, in words."""
+    said = run.get("settings", {}).get("objective.sigma") is not None
+    return "objective.beta" if said else "objective.kld_weight or objective.beta"
+
+
+def _better_prior(run: Mapping[str, Any]) -> str:
+    """What to do about a prior that is the limit."""
+    if run.get("settings", {}).get("prior.kind") == "flow":
+        return "Train the flow longer (prior.epochs), or a wider one (prior.width)."
+    return "Give the model a prior that is fitted to its latents: vae fit-prior --prior.kind flow."
 
 
 RULES: tuple[Callable[[Figures, Mapping[str, Any]], str | None], ...] = (

@@ -4,7 +4,9 @@ Sample i of a seed has the same pixels however many are drawn: its noise comes f
 a fixed size, and it is made a latent and decoded in such a block.
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from vae_simpsons.errors import VAEError
 from vae_simpsons.inference.blocks import block_size, device_of, map_blocks, padded_blocks
 from vae_simpsons.inference.latents import decode
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.progress import Progress
 
 
 def sample(
@@ -24,6 +27,7 @@ def sample(
     steps: int = 20,
     temperature: float = 1.0,
     on_step: Callable[[], None] = lambda: None,
+    each: int | None = None,
 ) -> Iterator[Tensor]:
     """Returns `count` images drawn from the prior, as blocks (n, C, H, W) on the CPU, in [-1, 1].
 
@@ -31,6 +35,8 @@ def sample(
         labels: int64 (count,), the class of each, -1 for any; None: any.
         guidance, steps, temperature: as `Prior.draw` takes them.
         on_step: called after each step of a flow, by several threads.
+        each: after so many images, which divide `count`, the noise begins anew, so that several classes are drawn from
+            the same noise; None: never.
     """
     if not network.variational:
         raise VAEError(
@@ -39,8 +45,9 @@ def sample(
         )
     size = block_size(network)
     labels = torch.full((count,), -1) if labels is None else labels
-    noise = (z[: count - i * size] for i, z in enumerate(prior_noise(network.latent_shape, count, seed, size)))
-    blocks = zip(noise, labels.split(size), strict=True)
+    each = each or count
+    rounds = (noise_rows(network.latent_shape, each, seed, size) for _ in range(0, count, each))
+    blocks = zip(stacked(chain.from_iterable(rounds), size), labels.split(size), strict=True)
 
     @torch.inference_mode()
     def draw(block: tuple[Tensor, Tensor]) -> Tensor:
@@ -59,3 +66,29 @@ def prior_noise(shape: tuple[int, ...], count: int, seed: int, block: int) -> It
     generator = torch.Generator().manual_seed(seed)
     for _ in range(0, count, block):
         yield torch.randn(block, *shape, generator=generator)
+
+
+def noise_rows(shape: tuple[int, ...], count: int, seed: int, block: int) -> Iterator[Tensor]:
+    """Yields the first `count` rows of that noise, (*shape) each."""
+    return islice(chain.from_iterable(prior_noise(shape, count, seed, block)), count)
+
+
+def stacked(rows: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yields `rows` in blocks of `size`; the last one may be smaller."""
+    rows = iter(rows)
+    while part := list(islice(rows, size)):
+        yield torch.stack(part)
+
+
+def count_steps(progress: Progress, total: int) -> Callable[[], None]:
+    """Returns what any thread calls after a step, of `total` in all; the bar appears with the first of them."""
+    lock, done, report = threading.Lock(), 0, None
+
+    def on_step() -> None:
+        nonlocal done, report
+        with lock:
+            report = report or progress("drawing", total)
+            done += 1
+            report(done)
+
+    return on_step

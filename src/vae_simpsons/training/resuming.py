@@ -45,7 +45,13 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             f"trainer.max_epochs: {now} here, {before} in {resume.path}, and {why}. Resume with as many, or begin "
             "another run with --init."
         )
-    if is_done(resume, settings) and not lacks_prior(resume, settings):
+    done = is_done(resume, settings)
+    if not done and resume.position.epochs and not resume.part(OPTIMIZER):
+        raise VAEError(
+            f"path: {resume.path} is of vae fit-prior, without the optimizer's state of its autoencoder. Resume "
+            "the run that trained it, or begin another with --init."
+        )
+    if done and not lacks_prior(resume, settings):
         position, more_may_come = resume.position, in_first and not cosine
         name = "trainer.max_epochs" if in_first else "prior.epochs"
         more = f"Give more, say --{name} {position.epochs + 10}." if more_may_come else "Begin another run with --init."

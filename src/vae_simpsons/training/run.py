@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.devices import available_devices, describe_device
+from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
@@ -54,22 +54,32 @@ def train(
     Args:
         init: a model whose weights, those that fit, a new run begins with.
     """
+    if resume:
+        check_resumable(resume)
+    run, names = next_stages(Run(settings, folder, command, resume))
+    train_stages(run, names, RunFolder(resume.path.parent).split if resume else None, init)
+
+
+def train_stages(run: Run, names: Sequence[str], manifest: Path | None, init: Checkpoint | None = None) -> None:
+    """Trains the stages called `names`, the first from `run.resume` if there is one, and fits what comes after them.
+
+    Args:
+        manifest: which images train; None: it is drawn.
+        init: as `train` takes it.
+    """
     quiet_lightning()
     quiet_tensorboard()
     keep_freed_buffers()
-    check_device(settings)
-    if resume:
-        check_resumable(resume)
-    manifest = RunFolder(resume.path.parent).split if resume else None
-    run, names = next_stages(Run(settings, folder, command, resume))
+    check_device(run.settings)
+    run = replace(run, settings=with_precision(run.settings))
     try:
         dataset = None
         for name in names:
             dataset, trained = train_stage(run, name, dataset, manifest, init)
-            run = Run(settings, folder, command, trained=trained)
+            run = Run(run.settings, run.folder, run.command, trained=trained)
         finish(run, dataset, manifest)
     except KeyboardInterrupt:  # a second Ctrl-C
-        raise KeyboardInterrupt(how_to_resume(folder)) from None
+        raise KeyboardInterrupt(how_to_resume(run.folder)) from None
 
 
 def next_stages(run: Run) -> tuple[Run, list[str]]:
@@ -228,6 +238,16 @@ def check_device(settings: Settings) -> None:
         raise VAEError(f"trainer.devices: {count}, but this machine has {devices}. Give {devices}, or auto.")
     if usable[-1] == "cpu" and precision in ("16-mixed", "tf32"):
         raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
+
+
+def with_precision(settings: Settings) -> Settings:
+    """Returns `settings` with the precision that `auto` means on this machine."""
+    trainer = settings.trainer
+    if trainer.precision != "auto":
+        return settings
+    on_cpu = trainer.accelerator == "cpu" or available_devices() == ["cpu"]
+    fast = has_bfloat16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+    return replace(settings, trainer=replace(trainer, precision="bf16-mixed" if fast else "32-true"))
 
 
 def set_precision(settings: Settings, engine: Engine) -> None:

@@ -154,8 +154,8 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     return folder
 
 
-def create_folder(run: Run, dataset: Dataset, device: str, processes: int) -> None:
-    """Makes the folder, with settings, split and environment; resuming adds to the last."""
+def create_folder(run: Run, dataset: Dataset | None, device: str, processes: int) -> None:
+    """Makes the folder, with settings, split and environment; resuming adds to the last. Without images, no split."""
     folder = run.folder
     try:
         folder.pictures.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def create_folder(run: Run, dataset: Dataset, device: str, processes: int) -> No
         if folder.environment.exists():
             first = json.loads(folder.environment.read_text(encoding="utf-8"))
             now = first | {"resumed": [*first.get("resumed", []), now]}
-        if not folder.split.exists():
+        if dataset is not None and not folder.split.exists():
             with atomic_path(folder.split) as temporary:
                 write_manifest(temporary, dataset.pack.index, dataset.split)
         texts = {folder.config: to_yaml(run.settings), folder.environment: json.dumps(now, indent=2) + "\n"}

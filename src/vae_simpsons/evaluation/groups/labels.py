@@ -8,7 +8,7 @@ import torch
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation import classifier
 from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.groups.subject import VAL, Subject, attempt
+from vae_simpsons.evaluation.groups.subject import SAMPLES, VAL, Subject, attempt
 
 MOST_TRAINING = 20_000  # images that the classifier is trained on
 LEAST = 20  # training images of a class that counts
@@ -59,9 +59,21 @@ def _accuracies(subject: Subject) -> list[Figure]:
     real = classifier.accuracy(network, subject.originals[torch.from_numpy(rows)], wanted)
     side = "validation" if subject.split == VAL else "training"
     return [
+        *_of_samples(subject, network, place, real.value),
         replace(recon, name=f"{NAME}, reconstructions", reference=real.value, reference_is=f"the real {side} images"),
         replace(
             real, name=f"{NAME}, real images", reference=classifier.majority_share(wanted),
             reference_is="always the commonest label",
         ),
     ]  # fmt: skip
+
+
+def _of_samples(subject: Subject, network: classifier.Classifier, place: np.ndarray, real: float) -> list[Figure]:
+    """The accuracy on samples that a prior has drawn by class; none where it is told no classes."""
+    if subject.told is None:
+        return []
+    wanted = place[subject.dataset.labels[subject.drawn_like].numpy()]
+    rows = torch.from_numpy(np.flatnonzero((wanted >= 0) & (subject.told[subject.drawn_like].numpy() >= 0)))
+    found = classifier.accuracy(network, subject.samples[rows], torch.from_numpy(wanted)[rows])
+    name = f"{NAME}, samples"
+    return [replace(found, name=name, reference=real, reference_is="the real images", split=SAMPLES)]

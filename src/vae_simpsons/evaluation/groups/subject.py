@@ -129,14 +129,17 @@ class Subject:
         """Images drawn from the prior, uint8 (n, C, H, W); told classes, in the proportions of the training images."""
         show = self.bar.part("draw", self.plan.samples)
         parts: list[Tensor] = []
-        labels = None
-        if self.told is not None:
-            order = permutation(len(self.dataset.train), LABEL_STREAM, self.seed)
-            labels = self.told[torch.from_numpy(self.dataset.train[np.resize(order, self.plan.samples)])]
+        labels = self.told[self.drawn_like] if self.told is not None else None
         for images in sample(self.network, self.plan.samples, self.seed, labels):
             parts.append(denormalise(images))
             show(sum(map(len, parts)))
         return torch.cat(parts)
+
+    @cached_property
+    def drawn_like(self) -> Tensor:
+        """The training image whose class each sample is drawn of, int64 (n,), where the prior is told classes."""
+        order = permutation(len(self.dataset.train), LABEL_STREAM, self.seed)
+        return torch.from_numpy(self.dataset.train[np.resize(order, self.plan.samples)])
 
     @cached_property
     def no_features(self) -> str:

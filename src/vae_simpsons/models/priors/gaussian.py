@@ -66,7 +66,7 @@ class GaussianPrior(Prior):
 
 
 def choose_component(noise: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns component k (B,), with probability weights[k], and noise (B,) independent of it, from noise (B,): N(0, 1).
+    """Returns component k (B,), of probability weights[k], and N(0, 1) noise (B,) independent of it, from noise (B,).
 
     u = Phi(noise) is uniform on [0, 1]. [0, 1] is divided into intervals as long as the weights, and k is the one that
     u falls into. Where it lies within that interval is uniform again and independent of k; Phi^-1 of it is the noise

@@ -22,7 +22,7 @@ from torch import Tensor
 JITTER = 1e-6  # of the mean variance, added to each
 ROWS = 4096  # images whose numbers are held in 64 bits at a time
 MAX_ITERATIONS = 100
-TOLERANCE = 1e-3  # nats an image: a smaller gain ends the iteration
+TOLERANCE = 1e-4  # nats an image: a smaller gain ends the iteration
 
 
 def weighted_moments(mu: Tensor, variance: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,13 @@ class AutoencoderStage(Stage):
     def optimizer(self, fused: bool) -> torch.optim.Optimizer:
         chosen = self.settings.optimizer
         kind = torch.optim.AdamW if chosen.kind == "adamw" else torch.optim.Adam
-        return kind(self.network.parameters(), chosen.lr, weight_decay=chosen.weight_decay, fused=fused)
+        return kind(
+            self.network.parameters(),
+            chosen.lr,
+            betas=(0.9, chosen.beta2),
+            weight_decay=chosen.weight_decay,
+            fused=fused,
+        )
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         return schedule.learning_rate(self.settings.optimizer, step, steps_per_epoch, self.epochs)
