@@ -25,7 +25,7 @@ from torchvision.datasets import ImageFolder
 from vae_simpsons.data.folder import find_files
 from vae_simpsons.data.toons import draw_toon, make_toon
 from vae_simpsons.models import Autoencoder, build_autoencoder
-from vae_simpsons.objective import LossTerms, vae_loss
+from vae_simpsons.objective import Objective, Terms, kl_per_dimension, mean_squared_error
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.table import read_table
 
@@ -33,10 +33,11 @@ PUBLISHED = Settings()
 BATCH, SIZE, FRACTION = PUBLISHED.data.batch_size, PUBLISHED.data.image_size, PUBLISHED.data.train_fraction
 
 
-def loss_of(network: Autoencoder, x: torch.Tensor) -> LossTerms:
+def loss_of(network: Autoencoder, x: torch.Tensor) -> Terms:
     """Returns the loss of x (B, 3, H, W) and its terms."""
     recon, mu, log_var = network(x)
-    return vae_loss(recon, x, mu, log_var, PUBLISHED.objective.kld_weight)
+    chosen = Objective(PUBLISHED.objective, x[0].numel())
+    return chosen.terms(mean_squared_error(recon, x), kl_per_dimension(mu, log_var).mean(0))
 
 
 def plain_loop(folder: Path, epochs: int, device: str) -> list[float]:
@@ -56,7 +57,7 @@ def plain_loop(folder: Path, epochs: int, device: str) -> list[float]:
             adam.zero_grad()
             terms.loss.backward()
             adam.step()
-            figures.append((terms.loss.item(), terms.mse.item(), terms.kl.mean().item()))
+            figures.append((terms.loss.item(), terms.mse.item(), terms.kl.item()))
         rates.append(len(figures) * BATCH / (time.perf_counter() - started))
     return rates
 

@@ -39,15 +39,24 @@ def fingerprint(path: Path) -> dict[str, object]:
     last = read_checkpoint(folder.last)
     parts: dict[str, object] = {name: (t.dtype, t.shape, t.numpy().tobytes()) for name, t in last.tensors.items()}
     parts |= {f"position {name}": repr(value) for name, value in vars(last.position).items() if name != "epoch_s"}
-    parts["figures"] = repr(last.figures)
-    parts["metrics.csv"] = [{k: v for k, v in row.items() if k != "time_s"} for row in read_table(folder.metrics)]
+    parts |= {"figures": repr(last.figures), "class names": repr(last.class_names), "epochs": last.epochs}
+    for table in path.glob("*metrics.csv"):
+        parts[table.name] = [{k: v for k, v in row.items() if k != "time_s"} for row in read_table(table)]
     parts |= {f"pictures/{picture.name}": picture.read_bytes() for picture in folder.pictures.iterdir()}
+    for stage, events_folder in {"": path, "prior ": path / "prior"}.items():
+        if events_folder.exists():
+            parts |= {f"{stage}{name}": points for name, points in curves(events_folder).items()}
+    return parts
+
+
+def curves(path: Path) -> dict[str, object]:
+    """Returns all that TensorBoard shows of the files in the folder `path`, by name."""
     events = EventAccumulator(str(path), size_guidance={"scalars": 0, "images": 0, "histograms": 0}).Reload()
     tags = events.Tags()
-    parts |= {f"curve {tag}": [(e.step, repr(e.value)) for e in events.Scalars(tag)] for tag in tags["scalars"]}
-    parts |= {f"images {t}": [(e.step, e.encoded_image_string) for e in events.Images(t)] for t in tags["images"]}
+    shown = {f"curve {tag}": [(e.step, repr(e.value)) for e in events.Scalars(tag)] for tag in tags["scalars"]}
+    shown |= {f"images {t}": [(e.step, e.encoded_image_string) for e in events.Images(t)] for t in tags["images"]}
     histograms = {tag: events.Histograms(tag) for tag in tags["histograms"]}
-    return parts | {f"histogram {t}": [(e.step, repr(e.histogram_value)) for e in histograms[t]] for t in histograms}
+    return shown | {f"histogram {t}": [(e.step, repr(e.histogram_value)) for e in histograms[t]] for t in histograms}
 
 
 def count_equal_parts(one: Path, other: Path) -> int:
@@ -104,7 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--processes", type=int, default=1, help="that train together (default 1)")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=4, help="of the autoencoder, and of a flow")
+    parser.add_argument("--prior", choices=("normal", "gaussian", "flow"), default="normal")
     parser.add_argument("--images", type=int, default=512, help="toons to train on")
     parser.add_argument("--save-every-minutes", type=float, default=0.005)
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
@@ -113,6 +123,7 @@ def main() -> None:
     write_toons(place / "toons", options.images, 0, 32)
     settings = SETTINGS | {"trainer.max_epochs": options.epochs, "trainer.devices": options.processes}
     settings |= {"data.path": place / "toons", "trainer.save_every_minutes": options.save_every_minutes}
+    settings |= {"prior.kind": options.prior, "prior.epochs": options.epochs, "prior.width": 16, "prior.depth": 1}
     if options.processes > 1:
         settings["trainer.strategy"] = "ddp"
     seconds = run_undisturbed(place / "undisturbed", settings | {"data.cache_dir": place / "cache"})

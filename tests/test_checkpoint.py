@@ -17,7 +17,6 @@ from vae_simpsons.configfile import from_flat, parse_yaml
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models import build_autoencoder
 
-
 TYPES = (torch.float64, torch.float16)
 
 

@@ -26,14 +26,6 @@ from vae_simpsons import settings
 SMALLEST_MSE = 1e-8  # of which optimal_sigma makes a noise; 8-bit pixels are rounded by more, 5e-6
 
 
-class LossTerms(NamedTuple):
-    """The loss of a batch and what it is made of."""
-
-    loss: Tensor  # () what is minimised
-    mse: Tensor  # () squared error, mean over images, channels and pixels
-    kl: Tensor  # (B,) nats an image, summed over the latent dimensions
-
-
 def at_least_float32(x: Tensor) -> Tensor:
     """`x` in 32 bits or more: sums of squares of half-precision numbers lose their digits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -58,19 +50,6 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     return kl_per_dimension(mu, log_var).flatten(1).sum(dim=1)
 
 
-def vae_loss(recon: Tensor, x: Tensor, mu: Tensor, log_var: Tensor, kl_weight: float) -> LossTerms:
-    """mse + kl_weight * kl, with kl averaged over the batch; kl_weight is beta * kld_weight."""
-    mse = mean_squared_error(recon, x)
-    kl = kl_divergence(mu, log_var)
-    return LossTerms(mse + kl_weight * kl.mean(), mse, kl)
-
-
-def autoencoder_loss(recon: Tensor, x: Tensor) -> LossTerms:
-    """Squared error alone; a code that is no distribution has no KL."""
-    mse = mean_squared_error(recon, x)
-    return LossTerms(mse, mse, mse.new_zeros(len(x)))
-
-
 def implied_sigma(kl_weight: float, values: int) -> float:
     """The pixel noise, on pixels in [-1, 1], for which mse + kl_weight * kl is the negative ELBO; `values` is D."""
     return math.sqrt(kl_weight * values / 2)
@@ -93,7 +72,7 @@ def optimal_sigma(mse: Tensor) -> Tensor:
 
 
 def kl_cost(kl_per_dimension: Tensor, free_bits: float) -> Tensor:
-    """What the KL term costs, (): sum of max(free_bits, KL) over the dimensions of a batch's mean KL, (D,), nats.
+    """What the KL term costs, (), nats: sum of max(free_bits, KL) over the dimensions of a batch's mean KL, (D,).
 
     A dimension whose KL is below `free_bits` has no gradient, and so no reason to shrink further.
     Source: Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, arXiv 1606.04934, Eq. 15.
@@ -146,13 +125,9 @@ class Objective:
         """
         cost = self.chosen.beta * kl_share * kl_cost(kl_per_dimension, self.chosen.free_bits)
         kl = kl_per_dimension.sum()
-        match self.chosen.sigma:
-            case "optimal":
-                sigma = optimal_sigma(mse)
-            case "learned":
-                sigma = log_sigma.exp()
-            case _:
-                sigma = mse.new_tensor(self.assumed_sigma())
+        sigma: Tensor | float | None = self.assumed_sigma()
+        if sigma is None:
+            sigma = optimal_sigma(mse) if self.chosen.sigma == "optimal" else log_sigma.exp()
         nll = gaussian_nll(mse, sigma, self.values)
         published = self.chosen.sigma is None
         loss = mse + self.chosen.kld_weight * cost if published else (nll + cost) / self.values

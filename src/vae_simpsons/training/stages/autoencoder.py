@@ -83,10 +83,9 @@ class AutoencoderStage(Stage):
         """Returns the loss of `batch`, and its loss, mse and, of a variational autoencoder, kl and elbo."""
         x = normalise(batch.inputs)
         recon, mu, log_var = self.network(x)
-        if log_var is None:
-            terms = objective.autoencoder_loss(recon, x)
-            return terms.loss, torch.stack([terms.loss, terms.mse]).detach()
         mse = objective.mean_squared_error(recon, x)
+        if log_var is None:
+            return mse, torch.stack([mse, mse]).detach()
         kl = objective.kl_per_dimension(mu, log_var).flatten(1).mean(0)
         terms = self.objective.terms(mse, kl, self.kl_share, self.network.log_sigma)
         return terms.loss, torch.stack(terms).detach()

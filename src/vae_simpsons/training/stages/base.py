@@ -22,7 +22,6 @@ class Stage(nn.Module):
     average_prefix: str  # of their average's
     in_files: str  # begins the names of the stage's table, pictures and curves
     network: nn.Module  # what is trained, and saved
-    averaged: AveragedModel | None = None  # its averaged weights
     step_figures: tuple[str, ...]  # what `loss` measures of a batch, the loss first; their means are `train/...`
     figures: tuple[str, ...]  # everything that is logged of an epoch, in the order of the table
     best: str  # the figure whose lowest value makes an epoch the best
@@ -34,6 +33,10 @@ class Stage(nn.Module):
     lr_name: str  # the setting that it is
     class_names: Sequence[str] = ()  # that a prior is told
     horizontal_flip: bool = False  # whether a batch mirrors a random half of its rows
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.averaged: AveragedModel | None = None  # the averaged weights; a class attribute would hide the module
 
     @property
     def final(self) -> nn.Module:
