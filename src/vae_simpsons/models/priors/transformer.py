@@ -5,7 +5,6 @@ blocks (Chen et al., PixArt-alpha, arXiv 2310.00426) and normalised queries and 
 Section 5.3.2).
 """
 
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
