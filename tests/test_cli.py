@@ -169,7 +169,8 @@ def test_flags_override_the_file_and_the_file_the_defaults(capsys):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_shipped_config_trains(path, pictures):
     """On a few pictures and a network of the config's own shape but small."""
-    small = {"data.path": str(pictures), "data.batch_size": "4", "trainer.max_epochs": "1"}
+    small = {"data.path": str(pictures), "data.batch_size": "4", "trainer.max_epochs": "1", "model.width": "16"}
+    small |= {"prior.epochs": "1", "prior.batch_size": "4", "prior.width": "16", "prior.depth": "1"}
     assert main(["train", "--config", str(path), *flags(small), "--trainer.accelerator=cpu"]) == 0
     (run,) = Path("runs", path.stem).iterdir()
     assert (run / "last.ckpt").exists()
