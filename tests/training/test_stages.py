@@ -80,7 +80,7 @@ def test_both_stages_leave_their_tensors_tables_pictures_and_curves(undisturbed)
         ("eager", 9, "on_validation_epoch_end"),
         ("graph", 5, "training_step"),
         ("graph", 6, "training_step"),
-        ("graph", 11, "training_step"),
+        ("graph", 10, "training_step"),
     ],
 )
 def test_a_run_killed_in_either_stage_ends_as_if_it_had_not_been(

@@ -144,13 +144,20 @@ def prepare_weights(stage: Stage, device: torch.device, init: Checkpoint | None,
 
 
 def finish(run: Run, dataset: Dataset | None, manifest: Path | None) -> None:
-    """Fits Gaussians to the latents, if the settings want them, in last.ckpt and in best.ckpt."""
+    """Fits Gaussians to the latents, if the settings want them, in best.ckpt and in last.ckpt.
+
+    The last is what a run resumes from, so it comes last: without a prior in it the work is not done.
+    """
     if run.settings.prior.kind != "gaussian" or rank_zero_only.rank != 0:
         return
     dataset = dataset or load_dataset(run.settings, 1, progress_bar, manifest)
-    for path in (run.folder.last, run.folder.best):
+    for path in (run.folder.best, run.folder.last):
         if path.exists():
-            print(fit_gaussians(path, dataset, run.folder.pictures, progress_bar))
+            try:
+                print(fit_gaussians(path, dataset, run.folder.pictures, progress_bar))
+            except OSError as e:
+                why = f"the Gaussians of {path} could not be written: {one_line(e.strerror or e)}"
+                raise VAEError(f"out: {why}. {how_to_resume(run.folder)}") from None
 
 
 def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: ImagesDataModule) -> None:
