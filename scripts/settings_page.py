@@ -9,9 +9,9 @@ from vae_simpsons.settings import accepts, keys, sections
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 START = """# Settings
 
-For whoever writes a config: every key, what it accepts, its default and what it means. Each is a key of the YAML file and
-a flag (`--model.width 64`), which overrides the file; `vae train --print_config` prints what a command would use. This
-page is written by `python scripts/settings_page.py` from `src/vae_simpsons/settings.py`.
+For whoever writes a config: every key, what it accepts, its default and what it means. Each is a key of the YAML file
+and a flag (`--model.width 64`), which overrides the file; `vae train --print_config` prints what a command would use.
+This page is written by `python scripts/settings_page.py` from `src/vae_simpsons/settings.py`.
 """
 TABLE = "| key | default | accepts | meaning |\n| --- | --- | --- | --- |"
 

@@ -107,7 +107,7 @@ def test_an_empty_section_means_its_defaults():
         ("data: &d {path: x}\nmodel: *d", "not valid YAML: a reference, *d"),
         ('data: {path: "\\ud800"}', "is not accepted. Give text"),
         ("out: " + "x" * 2**16, "longer than 65,536 characters"),
-        ("trainer: {precision: 8}", "Give 32-true, tf32, bf16-mixed or 16-mixed."),
+        ("trainer: {precision: 8}", "Give auto, 32-true, tf32, bf16-mixed or 16-mixed."),
     ],
 )
 def test_bad_yaml_is_refused_in_one_line_that_names_it(text, said):

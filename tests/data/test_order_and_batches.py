@@ -39,7 +39,7 @@ ORDER_OF_1265 = [6, 9, 8, 7, 1, 2, 5, 0, 4, 3]
 
 
 def train_batches(**settings) -> TrainBatches:
-    usual = {"pixels": NUMBERED, "labels": LABELS, "indices": np.arange(75), "batch_size": 8, "seed": 1, "epoch": 0}
+    usual = {"inputs": NUMBERED, "labels": LABELS, "indices": np.arange(75), "batch_size": 8, "seed": 1, "epoch": 0}
     return TrainBatches(**usual | settings)
 
 

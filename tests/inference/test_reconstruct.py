@@ -11,7 +11,7 @@ from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference import reconstruct
 from vae_simpsons.progress import no_progress
 
-KLD_WEIGHT = 0.00025
+SIGMA = 0.7
 
 
 def pictures(count: int, size: int = 32, channels: int = 3) -> tuple[torch.Tensor, Pictures]:
@@ -21,7 +21,7 @@ def pictures(count: int, size: int = 32, channels: int = 3) -> tuple[torch.Tenso
 
 
 def scored(network, source):
-    return reconstruct.score_pictures(network, source, KLD_WEIGHT, no_progress)
+    return reconstruct.score_pictures(network, source, SIGMA, no_progress)
 
 
 def test_figures_are_those_of_their_definitions():
@@ -38,7 +38,7 @@ def test_figures_are_those_of_their_definitions():
     torch.testing.assert_close(found["mse"], mse, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found["psnr"], 10 * torch.log10(4 / mse), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found["ssim"], ssim(recon, x), rtol=1e-3, atol=1e-5)
-    values, variance = 3 * 32 * 32, KLD_WEIGHT * 3 * 32 * 32 / 2
+    values, variance = 3 * 32 * 32, SIGMA**2
     nll = values / 2 * (math.log(2 * math.pi * variance) + (drawn - x).square().flatten(1).mean(1).double() / variance)
     expected = -nll - objective.kl_divergence(mu.double(), log_var.double())
     torch.testing.assert_close(found["elbo"], expected, rtol=1e-4, atol=1e-2)
@@ -112,5 +112,5 @@ def test_ten_thousand_pictures_are_never_in_memory_together(monkeypatch):
         return pixels
 
     source = Pictures([Part([""] * 1000, watched)])
-    reconstruct.score_pictures(network, source, KLD_WEIGHT, lambda title, total: done.append)
+    reconstruct.score_pictures(network, source, SIGMA, lambda title, total: done.append)
     assert done[-1] == 1000 and max(read) <= 4 * (2 * torch.get_num_threads() + 4)

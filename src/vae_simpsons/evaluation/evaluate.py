@@ -154,7 +154,8 @@ def _subject(
     counts = plan.make_plan(*sizes, most, quick, values, network.variational, drawn)
     seconds = plan.expected_seconds(
         counts, values, network.variational, features=features.is_installed(),
-        labels=len(dataset.class_names) > 1, factors=(dataset.source / "factors.csv").is_file(), flow=flow,
+        labels=len(dataset.class_names) > 1, flow=flow,
+        factors=(dataset.source / "factors.csv").is_file() and len(network.latent_shape) == 1,
     )  # fmt: skip
     implied = Objective(settings.objective, values).implied_sigma()
     if network.log_sigma is not None:

@@ -33,7 +33,16 @@ def read_factors(source: Path, index: Index) -> dict[str, np.ndarray]:
 def factors(
     subject: Subject, known: dict[str, np.ndarray], missing: list[str]
 ) -> tuple[list[Figure], Information | None]:
-    """MIG and DCI over training and validation images, and the information of each factor with each dimension."""
+    """MIG and DCI over training and validation images, and the information of each factor with each dimension.
+
+    Not of maps: each of their numbers stands for a place in the picture, and there are hundreds of them.
+    """
+    if len(subject.network.latent_shape) > 1:
+        missing.append(
+            f"{disentanglement.MIG}, DCI: they ask whether one number stands for one factor, and the latent is a map, "
+            "whose numbers stand for places. Train with model.latent vector to measure them."
+        )
+        return [], None
     everything = np.sort(np.concatenate([subject.dataset.train, subject.dataset.val]))
     chosen = choose(everything, subject.plan.factors, subject.seed)
     pixels = subject.pixels(chosen)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FREQUENCIES = 64  # of the sines and cosines that stand for t
-# Radians per unit of t. Up to 1000, as for the thousand steps of a diffusion, small flows learned more slowly: after 800
-# steps on two moons the kernel distance was 0.15 of a Gaussian's, for 0.12 up to 30.
+# Radians per unit of t. Up to 1000, as for the thousand steps of a diffusion, small flows learned more slowly: after
+# 800 steps on two moons the kernel distance was 0.15 of a Gaussian's, for 0.12 up to 30.
 LOWEST, HIGHEST = 0.1, 30.0
 
 
