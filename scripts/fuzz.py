@@ -23,6 +23,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import chdir
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +35,15 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from vae_simpsons.checkpoint import DIGEST, KEY, MODEL_FILE, digest
+from vae_simpsons.checkpoint import (
+    DIGEST,
+    KEY,
+    MODEL_FILE,
+    Position,
+    digest,
+    read_checkpoint,
+    write_checkpoint,
+)
 from vae_simpsons.cli import main as vae
 from vae_simpsons.errors import one_line
 from vae_simpsons.settings import keys
@@ -254,13 +263,20 @@ def judge(status: int | None, raised: str, out: str, err: str) -> str:
     return f"status {status}, {len(lines)} lines: {err[:300]!r}"
 
 
-def train_run() -> None:
-    """Trains a network of a thousand weights for an epoch in run/, with its cache in cache/, and exports it."""
-    flags = ["--data.image_size=16", "--data.toons=16", "--data.batch_size=4", "--model.widths=[4, 4]", "--out=run"]
+def train_runs() -> None:
+    """Trains a network of a thousand weights for an epoch in run/, with its cache in cache/, and exports it.
+
+    In flow/ is another, with averaged weights and a flow on its latents, whose only epoch is still to come.
+    """
+    flags = ["--data.image_size=16", "--data.toons=16", "--data.batch_size=4", "--model.widths=[4, 4]"]
     flags += ["--model.latent_dim=2", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.cache_dir=cache"]
-    for command in (["train", *flags], ["export", "--ckpt", "run/last.ckpt", "--out", "export"]):
+    flow = ["--prior.kind=flow", "--prior.epochs=1", "--prior.width=8", "--prior.depth=1", "--optimizer.ema=0.9"]
+    runs = ["train", *flags, "--out=run"], ["train", *flags, *flow, "--prior.batch_size=4", "--out=flow"]
+    for command in (*runs, ["export", "--ckpt", "run/last.ckpt", "--out", "export"]):
         status, raised, _, err = call(partial(vae, command))
         assert status == 0, raised or err
+    finished = read_checkpoint(Path("flow/last.ckpt"))
+    write_checkpoint(replace(finished, position=Position("prior", epochs=0, steps=0)))
 
 
 def open_model(draw: Random, path: Path) -> int:
@@ -270,7 +286,8 @@ def open_model(draw: Random, path: Path) -> int:
     shutil.copytree("run", "resumed")
     shutil.copy(path, "resumed/last.ckpt")
     fixed = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    flags = [f"--trainer.{key}={value}" for key, value in (fixed | {"engine": "eager", "max_epochs": 2}).items()]
+    fixed |= {"engine": "eager", "max_epochs": draw.choice((1, 2))}  # of run/ one is done; flow/ keeps its one
+    flags = [f"--trainer.{key}={value}" for key, value in fixed.items()]
     pictures = str(next(Path("cache").glob("toons-*")))
     model = str(path.parent if path.name == MODEL_FILE else path)
     train = ["train", "--resume=resumed", "--data.path=toons", "--data.cache_dir=cache", *flags]
@@ -285,11 +302,12 @@ def fuzz(counts: dict[str, int], seed: int, kept: Path) -> int:
     Args:
         kept: the folder for the files that failed.
     """
-    train_run()
-    good, exported, images = Path("run/last.ckpt").read_bytes(), Path("export", MODEL_FILE).read_bytes(), make_images()
+    train_runs()
+    goods = [Path(run, "last.ckpt").read_bytes() for run in ("run", "flow")]
+    exported, images = Path("export", MODEL_FILE).read_bytes(), make_images()
     kinds = {  # file, what draws its bytes, what reads it
         "configs": ("a.yaml", config_bytes, lambda _, path: vae(["train", "--config", str(path), "--print_config"])),
-        "checkpoints": ("a.ckpt", lambda draw: checkpoint_bytes(draw, good), open_model),
+        "checkpoints": ("a.ckpt", lambda draw: checkpoint_bytes(draw, draw.choice(goods)), open_model),
         "exports": (MODEL_FILE, lambda draw: checkpoint_bytes(draw, exported), open_model),
         "images": ("a.png", lambda draw: image_bytes(draw, images), lambda _, path: vae(["data", "check", "images"])),
     }

@@ -1,8 +1,11 @@
 """Two stages of one run: ended anywhere and resumed, it is the run that was left alone."""
 
+import math
 import os
-import shutil
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,7 +274,73 @@ def test_four_pictures_are_enough(tmp_path):
     assert read_checkpoint(tmp_path / "run" / "last.ckpt").position.steps == 2
 
 
-def test_resuming_moves_with_its_folder(undisturbed, tmp_path):
-    """What is resumed at the boundary comes from the file alone."""
-    folder = shutil.copytree(undisturbed["eager"], tmp_path / "run")
-    assert main(["train", f"--resume={folder}"]) == 1
+def test_rates_and_the_kls_share_are_those_of_the_step_also_in_a_resumed_epoch(pictures, tmp_path, monkeypatch):
+    seen: list[tuple[float, float]] = []
+    measure = StageModule.measure
+
+    def recorded(self, batch):
+        share = getattr(self.stage, "kl_share", torch.ones(()))
+        seen.append((self.adam.param_groups[0]["lr"], share.item()))
+        return measure(self, batch)
+
+    monkeypatch.setattr(StageModule, "measure", recorded)
+    way = ["--objective.warmup_epochs=1.5", "--optimizer.schedule=cosine", "--optimizer.warmup_steps=2", SAVED_OFTEN]
+    with monkeypatch.context() as patched:
+        killed_after(patched, 4, "training_step")
+        with pytest.raises(Killed):
+            train(tmp_path / "run", pictures, *way)
+    with monkeypatch.context() as patched:
+        killed_after(patched, 4, "training_step")
+        with pytest.raises(Killed):
+            main(["train", f"--resume={tmp_path / 'run'}"])
+    assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
+    rates, shares = zip(*seen, strict=True)
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    assert rates[:6] == pytest.approx([0.0025, 0.005, *(0.005 * part for part in cosine)])
+    assert shares[:6] == pytest.approx([0, 2 / 9, 4 / 9, 6 / 9, 8 / 9, 1])
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
+    assert rates[6:] == pytest.approx([0.001 * part for part in cosine])
+
+
+def processes(*arguments: str) -> subprocess.Popen:
+    """Starts two processes that train together."""
+    command = [sys.executable, "-m", "vae_simpsons", "train", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_train_both_stages_and_resume_within_the_second(pictures, tmp_path):
+    """Left alone, and stopped by a signal to the first process once the second stage has an epoch."""
+    both = FLOW | {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "4", "prior.epochs": "20"}
+    both |= {"prior.batch_size": "4", "data.path": str(pictures), "trainer.log_every_n_steps": "1"}
+    alone = processes(*flags(both), f"--out={tmp_path / 'alone'}")
+    said, errors = alone.communicate(timeout=500)
+    assert (alone.returncode, errors) == (0, ""), errors
+    assert "2 processes" in said and said.count("epoch 1/2 ") == said.count("epoch 1/20 ") == 1
+    assert len(read_table(tmp_path / "alone" / "prior_metrics.csv")) == 20
+    stopped, table = processes(*flags(both), f"--out={tmp_path / 'run'}"), tmp_path / "run" / "prior_metrics.csv"
+    while not table.exists() and stopped.poll() is None:
+        time.sleep(0.05)
+    stopped.send_signal(signal.SIGTERM)
+    _, errors = stopped.communicate(timeout=500)
+    assert stopped.returncode == 128 + signal.SIGTERM and errors.startswith("vae: stopped by SIGTERM, and saved.")
+    left = read_checkpoint(tmp_path / "run" / "last.ckpt").position
+    assert left.stage == "prior" and 0 < left.steps < 60 and left.processes == 2
+    resumed = processes(f"--resume={tmp_path / 'run'}")
+    assert (resumed.communicate(timeout=500)[1], resumed.returncode) == ("", 0)
+    assert_equal_runs(tmp_path / "run", tmp_path / "alone")
+
+
+def test_two_processes_that_resume_between_the_stages_are_those_left_alone(pictures, tmp_path):
+    """BatchNorm's statistics differ between processes; what is encoded must not."""
+    both = FLOW | {"trainer.devices": "2", "trainer.strategy": "ddp", "data.batch_size": "4"}
+    both |= {"prior.batch_size": "4", "data.path": str(pictures)}
+    alone = processes(*flags(both), f"--out={tmp_path / 'alone'}")
+    assert (alone.communicate(timeout=500)[1], alone.returncode) == ("", 0)
+    stopped, table = processes(*flags(both), f"--out={tmp_path / 'run'}"), tmp_path / "run" / "metrics.csv"
+    while not (table.exists() and len(read_table(table)) == 2) and stopped.poll() is None:
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGTERM)  # wherever that is: in the last save, between the stages or behind
+    stopped.communicate(timeout=500)
+    resumed = processes(f"--resume={tmp_path / 'run'}")
+    assert (resumed.communicate(timeout=500)[1], resumed.returncode) == ("", 0)
+    assert_equal_runs(tmp_path / "run", tmp_path / "alone")

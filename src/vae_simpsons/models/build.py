@@ -10,6 +10,7 @@ from vae_simpsons.models.spatial import SpatialDecoder, SpatialEncoder
 from vae_simpsons.settings import Settings
 
 MAX_NUMBERS = 2**31  # weights, or values in one layer; the published network has 4 million and 0.1 million
+MAX_PRIOR = 2**28  # numbers of a prior, 1 GB; fitting one takes several times that
 
 
 def build_autoencoder(settings: Settings) -> Autoencoder:
@@ -48,6 +49,20 @@ def build_prior(settings: Settings, class_count: int) -> Prior:
     if prior.kind == "gaussian":
         return GaussianPrior(shape, prior.components, class_count)
     return FlowPrior(build_velocity(shape, class_count, prior.width, prior.depth, prior.dropout), shape, class_count)
+
+
+def check_prior_size(settings: Settings, class_count: int) -> None:
+    """Refuses a prior of more than MAX_PRIOR numbers; a Gaussian's are the square of a latent's."""
+    chosen, shape = settings.prior, latent_shape(settings)
+    with torch.device("meta"):
+        count = sum(tensor.numel() for tensor in build_prior(settings, class_count).state_dict().values())
+    if count > MAX_PRIOR:
+        given, advice = f"prior.width: {chosen.width}, {chosen.depth} layers", "Give smaller ones."
+        if chosen.kind == "gaussian":
+            given = f"prior.kind: {max(chosen.components, class_count + 1)} gaussian"
+            advice = "Give prior.kind flow, or a model with a smaller latent."
+        latent = "x".join(map(str, shape))
+        raise VAEError(f"{given} on latents of {latent}, {count:,} numbers; {MAX_PRIOR:,} are the most. {advice}")
 
 
 def latent_shape(settings: Settings) -> tuple[int, ...]:

@@ -40,7 +40,8 @@ def about_run(
     run: Run, dataset: Dataset, told: Sequence[str], engine: Engine, trainer: pl.Trainer
 ) -> dict[str, str | None]:
     """Returns by name what holds for every stage of a run."""
-    data, precision, index = run.settings.data, run.settings.trainer.precision, dataset.pack.index
+    data, prior, precision = run.settings.data, run.settings.prior, run.settings.trainer.precision
+    index = dataset.pack.index
     device, processes = describe_device(trainer.strategy.root_device), trainer.world_size
     train, val, images = len(dataset.train), len(dataset.val), len(index.paths)
     copies = f", {images - train - val:,} left out (copies)" if train + val < images else ""
@@ -55,7 +56,7 @@ def about_run(
         "split": f"{data.split}: {train:,} train, {val:,} validate{copies}",
         "packed": f"{dataset.pack.folder} ({format_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint,
-        "classes": classes_in_words(told, dataset) if run.settings.prior.labels else None,
+        "classes": classes_in_words(told, dataset) if prior.labels and prior.kind != "normal" else None,
     }
 
 

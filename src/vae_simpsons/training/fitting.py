@@ -12,6 +12,7 @@ from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
 from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
+from vae_simpsons.models import check_prior_size
 from vae_simpsons.models.priors import GaussianPrior, fit_gaussian
 from vae_simpsons.progress import Progress
 from vae_simpsons.training.stages.prior import numbered, told_classes
@@ -25,6 +26,7 @@ def fit_gaussians(path: Path, dataset: Dataset, pictures: Path, progress: Progre
     model = read_checkpoint(path)
     network = load_network(replace(model, tensors={n: t for n, t in model.tensors.items() if not n.startswith(PRIOR)}))
     names = told_classes(dataset) if model.settings.prior.labels else []
+    check_prior_size(model.settings, len(names))
     network.prior = prior = gaussians_of(network, model, dataset, names, progress)
     tensors = model.tensors | {PRIOR + name: tensor for name, tensor in prior.state_dict().items()}
     write_checkpoint(replace(model, tensors=tensors, class_names=names))

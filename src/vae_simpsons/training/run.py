@@ -16,6 +16,7 @@ from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
+from vae_simpsons.models import check_prior_size
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.progress import no_progress, progress_bar
 from vae_simpsons.settings import Settings
@@ -108,6 +109,7 @@ def train_stage(
     opened = dataset or load_dataset(settings, processes, progress, manifest)
     set_precision(settings, engine)
     told = told_by(resume or run.trained, settings, opened)
+    check_prior_size(settings, len(told))
     stage = build_stage(name, settings, told)
     stage.start(run.trained, opened, device, processes, progress)
     if resume:
@@ -124,7 +126,8 @@ def train_stage(
     fit(run, trainer, module, ImagesDataModule(stage, opened, settings, engine.name == "graph", first_step))
     if first:
         print(summary(run, stage, read_table(run.folder.table(stage.name)), time.monotonic() - started))
-    tensors = {name: tensor.detach().cpu() for name, tensor in stage.tensors().items()}
+    # The first process's, as they are saved: BatchNorm's statistics are each process's own.
+    tensors = trainer.strategy.broadcast({name: tensor.detach().cpu() for name, tensor in stage.tensors().items()})
     return opened, Checkpoint(run.folder.last, settings, tensors, trainer.current_epoch, figures_of(trainer, module))
 
 

@@ -128,10 +128,10 @@ class PriorStage(Stage):
         return {"prior": f"a flow on latents of {shape}, {count:,} parameters"}
 
 
-def told_classes(dataset: Dataset, few: int = MIN_IMAGES) -> list[str]:
-    """Returns the classes with at least `few` training images, sorted: those that a prior is told."""
+def told_classes(dataset: Dataset) -> list[str]:
+    """Returns the classes with at least MIN_IMAGES training images, sorted: those that a prior is told."""
     counts = np.bincount(dataset.labels[torch.from_numpy(dataset.train)].numpy(), minlength=len(dataset.class_names))
-    return [name for name, count in zip(dataset.class_names, counts, strict=True) if name and count >= few]
+    return [name for name, count in zip(dataset.class_names, counts, strict=True) if name and count >= MIN_IMAGES]
 
 
 def numbered(dataset: Dataset, class_names: Sequence[str]) -> Tensor:
