@@ -11,8 +11,8 @@ from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.evaluation.sums import ValidationMeans
-from vae_simpsons.training.health import EPOCHS, Health
 from vae_simpsons.training.engine import GraphModule
+from vae_simpsons.training.health import EPOCHS, Health
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import AutoencoderStage
 
