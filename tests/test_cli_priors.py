@@ -218,7 +218,7 @@ def test_guidance_steps_and_temperature_do_something(flow):
     assert torch.equal(usual, model.sample(4, 0, NAMES[0], guidance=1.5, steps=20, temperature=1.0))
     for change in ({"guidance": 4.0}, {"steps": 2}, {"temperature": 0.5}):
         assert not torch.equal(usual, model.sample(4, 0, NAMES[0], **change))
-    assert torch.equal(model.sample(4, 0, NAMES[0], guidance=0.0), model.sample(4))
+    assert torch.equal(*(model.sample(4, 0, name, guidance=0.0) for name in NAMES[:2]))
     near = VAE.load(flow / "last.ckpt").sample(64, temperature=0.1)
     assert near.std(0).mean() < model.sample(64).std(0).mean()
 

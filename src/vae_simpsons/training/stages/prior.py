@@ -5,6 +5,7 @@ step draws z anew from the posteriors of its images. Source: Vahdat et al., LSGM
 arXiv 2112.10752 (a prior on the latents of an autoencoder that is trained first).
 """
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -114,11 +115,13 @@ class PriorStage(Stage):
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns samples from the same noise each time, a row a class where there are classes."""
-        self.autoencoder.prior = self.final
+        # A copy: one process alone draws, and processes compare the parts of their modules in order.
+        model = copy.copy(self.autoencoder)
+        model._modules = self.autoencoder._modules | {"prior": self.final}
         labels = None
         if self.class_names:
             labels = torch.arange(SAMPLES).div(columns, rounding_mode="floor") % len(self.class_names)
-        drawn = sample(self.autoencoder, SAMPLES, SAMPLES_SEED, labels=labels, steps=STEPS)
+        drawn = sample(model, SAMPLES, SAMPLES_SEED, labels=labels, steps=STEPS)
         return {"samples": denormalise(torch.cat(list(drawn)))}
 
     def describe(self) -> dict[str, str]:
