@@ -20,15 +20,17 @@ def table_row(folder: RunFolder) -> dict[str, str]:
     environment = json.loads(folder.environment.read_text(encoding="utf-8"))
     rows = read_table(folder.metrics)
     last, size = rows[-1], "x".join(map(str, settings.data.size))
+    flow = read_table(folder.table("prior")) if folder.table("prior").exists() else []
+    then = f", then {flow[-1]['epoch']} of {settings.prior.epochs} of a flow" if flow else ""
     return {
         "run": folder.path.name,
         "images": f"{Path(settings.data.path).name} {size}, {settings.data.split}",
-        "epochs": f"{last['epoch']} of {settings.trainer.max_epochs}",
+        "epochs": f"{last['epoch']} of {settings.trainer.max_epochs}{then}",
         "val mse": f"{float(last['val/mse']):.4f}",
         "val KL (nats)": f"{float(last['val/kl']):.1f}" if "val/kl" in last else "-",
         "val ELBO (nats)": f"{float(last['val/elbo']):.1f}" if "val/elbo" in last else "-",
         "residual sigma": f"{float(last['sigma/residual']):.3f}",
-        "time": format_duration(sum(float(row["time_s"]) for row in rows)),
+        "time": format_duration(sum(float(row["time_s"]) for row in [*rows, *flow])),
         "on": f"{environment['device']}, torch {environment['versions']['torch']}, "
         f"{(environment['commit'] or 'no commit')[:8]}",
     }

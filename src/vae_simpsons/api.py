@@ -283,7 +283,7 @@ class VAE:
         }
         return evaluate(
             self.network, settings, dataset, progress, split=split, most=samples, seed=seed, quick=quick,
-            about=about, curves=read_curves(folder / CURVES),
+            about=about, curves=read_curves(folder / CURVES), class_names=self.class_names,
         )  # fmt: skip
 
     def export(self, folder: Path, name: str | None = None, half: bool = False) -> list[Path]:
