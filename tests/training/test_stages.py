@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_engine import as_graph
+from test_engine import as_graph, small_module
 from test_health import BAD, spoil
 from test_resuming import Killed, killed_after, soak
+from torch.nn.parallel import DistributedDataParallel
 
 from conftest import TINY, draw_pictures, flags
 from vae_simpsons.checkpoint import load_network, read_checkpoint
@@ -300,6 +301,16 @@ def test_rates_and_the_kls_share_are_those_of_the_step_also_in_a_resumed_epoch(p
     assert shares[:6] == pytest.approx([0, 2 / 9, 4 / 9, 6 / 9, 8 / 9, 1])
     cosine = [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
     assert rates[6:] == pytest.approx([0.001 * part for part in cosine])
+
+
+def test_each_process_adds_up_its_own_figures(tmp_path):
+    module = small_module(graph=False)
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        shared = dict(DistributedDataParallel(module).named_module_buffers)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert "sums" not in shared and "guard.steps" in shared
 
 
 def processes(*arguments: str) -> subprocess.Popen:

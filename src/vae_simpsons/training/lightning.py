@@ -7,6 +7,8 @@ import logging
 import warnings
 
 import pytorch_lightning as pl
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from vae_simpsons.checkpoint import Position
 
@@ -16,6 +18,11 @@ def quiet_lightning() -> None:
     for package in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(package).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module=package)
+
+
+def keep_apart(module: nn.Module, buffers: list[str]) -> None:
+    """Leaves each process its own `buffers`; DDP copies those of the first process to all before each step."""
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, buffers)
 
 
 def set_position(trainer: pl.Trainer, position: Position) -> None:

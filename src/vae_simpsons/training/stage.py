@@ -16,6 +16,7 @@ from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.averaging import update_average
+from vae_simpsons.training.lightning import keep_apart
 from vae_simpsons.training.stages import Stage
 
 NOISE_STREAM = 0x4015E  # keeps the noise of a seed apart from its other draws
@@ -38,6 +39,7 @@ class StageModule(pl.LightningModule):
         self.resume = resume
         self.guard = Guard(skip=settings.trainer.on_nonfinite == "skip")
         self.register_buffer("sums", torch.zeros(len(stage.step_figures) + 1), persistent=False)
+        keep_apart(self, ["sums"])
         self.steps_done = 0
         self.last_loss = torch.zeros(())
         self.epoch_started = time.monotonic()

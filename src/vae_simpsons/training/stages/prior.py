@@ -5,7 +5,6 @@ step draws z anew from the posteriors of its images. Source: Vahdat et al., LSGM
 arXiv 2112.10752 (a prior on the latents of an autoencoder that is trained first).
 """
 
-import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -115,14 +114,15 @@ class PriorStage(Stage):
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns samples from the same noise each time, a row a class where there are classes."""
-        # A copy: one process alone draws, and processes compare the parts of their modules in order.
-        model = copy.copy(self.autoencoder)
-        model._modules = self.autoencoder._modules | {"prior": self.final}
         labels = None
         if self.class_names:
             labels = torch.arange(SAMPLES).div(columns, rounding_mode="floor") % len(self.class_names)
-        drawn = sample(model, SAMPLES, SAMPLES_SEED, labels=labels, steps=STEPS)
-        return {"samples": denormalise(torch.cat(list(drawn)))}
+        normal, self.autoencoder.prior = self.autoencoder.prior, self.final
+        try:
+            drawn = torch.cat(list(sample(self.autoencoder, SAMPLES, SAMPLES_SEED, labels=labels, steps=STEPS)))
+        finally:  # the other processes draw nothing, and DDP exchanges buffers by their order in the modules
+            self.autoencoder.prior = normal
+        return {"samples": denormalise(drawn)}
 
     def describe(self) -> dict[str, str]:
         """Returns the flow's shape and what it is told."""
