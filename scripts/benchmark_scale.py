@@ -28,8 +28,8 @@ from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import build_module, choose_engine
-from vae_simpsons.training.run import set_precision
 from vae_simpsons.training.stages import build_stages
+from vae_simpsons.training.trainer import set_precision
 
 STANDARD = {"batch_size": 64, "image_size": 64, "images": 16_384, "processes": 1}
 SERIES = {

@@ -22,6 +22,7 @@ from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
 from vae_simpsons.training import fitting, run
 from vae_simpsons.training.resuming import check_resumable, check_resume
+from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import PriorStage
 from vae_simpsons.training.table import read_table
@@ -105,7 +106,7 @@ def test_a_run_killed_while_it_encodes_or_after_an_epoch_that_is_not_saved_leave
 ):
     """The first epoch of the second stage has its row and its points, and no checkpoint."""
     with monkeypatch.context() as patched:
-        patched.setattr(run.SaveCheckpoints, "on_train_epoch_end", in_second_stage(raise_killed))
+        patched.setattr(SaveCheckpoints, "on_train_epoch_end", in_second_stage(raise_killed))
         with pytest.raises(Killed):
             train(tmp_path / "run", pictures)
     assert len(read_table(tmp_path / "run" / "prior_metrics.csv")) == 1
@@ -121,7 +122,7 @@ def raise_killed(*_) -> None:
     raise Killed
 
 
-def in_second_stage(do, method=run.SaveCheckpoints.on_train_epoch_end):
+def in_second_stage(do, method=SaveCheckpoints.on_train_epoch_end):
     """A callback's method that does something else in the second stage."""
     return lambda self, trainer, module: (do if module.stage.number else method)(self, trainer, module)
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.devices import available_devices, describe_device, has_bfloat16
+from vae_simpsons.devices import describe_device
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models import check_prior_size
@@ -22,22 +20,18 @@ from vae_simpsons.progress import no_progress, progress_bar
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.announce import announcement, summary
 from vae_simpsons.training.datamodule import ImagesDataModule
-from vae_simpsons.training.engine import Engine, build_module, choose_engine
-from vae_simpsons.training.evaluating import QuickFigures
+from vae_simpsons.training.engine import build_module, choose_engine
 from vae_simpsons.training.fitting import fit_gaussians
-from vae_simpsons.training.health import Health
 from vae_simpsons.training.lightning import quiet_lightning, set_position
-from vae_simpsons.training.logger import RunLogger, quiet_tensorboard
-from vae_simpsons.training.pictures import Pictures
-from vae_simpsons.training.progress import EpochProgress
-from vae_simpsons.training.projector import Projector
+from vae_simpsons.training.logger import quiet_tensorboard
 from vae_simpsons.training.resuming import autoencoder_of, check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
-from vae_simpsons.training.saving import SaveCheckpoints, figures_of
-from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_epochs, stage_names, told_by
+from vae_simpsons.training.saving import figures_of
+from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_names, told_by
 from vae_simpsons.training.starting import take_weights
-from vae_simpsons.training.stopping import StopOnSignal, Stopped
-from vae_simpsons.training.table import MetricsTable, read_table
+from vae_simpsons.training.stopping import Stopped
+from vae_simpsons.training.table import read_table
+from vae_simpsons.training.trainer import build_trainer, check_device, set_precision, with_precision
 
 
 def train(
@@ -187,82 +181,3 @@ def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: Image
 def how_to_resume(folder: RunFolder) -> str:
     """Returns what to type to continue an interrupted run."""
     return f"Resume with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
-
-
-def build_trainer(run: Run, stage: str) -> pl.Trainer:
-    """Returns Lightning's Trainer of a stage as the settings say."""
-    settings = run.settings.trainer
-    names = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps", "deterministic")
-    # In a SLURM job, without Lightning's own answer to signals: StopOnSignal has one.
-    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
-    try:
-        return pl.Trainer(
-            **{name: getattr(settings, name) for name in names},
-            precision="32-true" if settings.precision == "tf32" else settings.precision,
-            max_epochs=stage_epochs(run.settings, stage),
-            logger=RunLogger(run, stage),
-            callbacks=build_callbacks(run, stage),
-            plugins=slurm,
-            default_root_dir=run.folder.path,
-            reload_dataloaders_every_n_epochs=1,  # each epoch has an order of its own
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # the batches know their process
-            enable_checkpointing=False,  # SaveCheckpoints does
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError) as e:
-        raise VAEError(f"trainer: {one_line(e)} Change trainer.accelerator, devices, strategy or precision.") from None
-
-
-def build_callbacks(run: Run, stage: str) -> list[pl.Callback]:
-    """Returns what happens around the steps. Lightning calls them in this order, and the order matters:
-
-    Pictures and figures of an epoch are written before the checkpoint that says the epoch is done, so that a run killed
-    in between makes them again; a run stops only once it has been saved. The projector and the quick figures come after
-    the checkpoint, and the projector's files before the wait for the last writes.
-    """
-    health = Health()
-    saving = SaveCheckpoints(run, health)
-    autoencoder = stage == AutoencoderStage.name
-    about_latents = [Projector(run)] if autoencoder else []
-    writing = [Pictures(run), health, MetricsTable(run, stage), *about_latents, saving]
-    last = stage == stage_names(run.settings)[-1]
-    about_model = [QuickFigures(run)] if autoencoder else []
-    return [*writing, EpochProgress(), StopOnSignal(saving, last), *about_model]
-
-
-def check_device(settings: Settings) -> None:
-    """Refuses an accelerator, a number of devices or a precision that this machine does not have."""
-    available = available_devices()
-    accelerator, precision, count = settings.trainer.accelerator, settings.trainer.precision, settings.trainer.devices
-    kinds = {"auto": available, "gpu": [d for d in available if d != "cpu"]}
-    usable = kinds.get(accelerator, [d for d in available if d == accelerator])
-    if not usable:
-        raise VAEError(
-            f"trainer.accelerator: {accelerator}, but this machine has {' and '.join(available)} only. "
-            f"Give auto, or {available[-1]}."
-        )
-    devices = torch.cuda.device_count() if "cuda" in usable else 1
-    if usable[-1] != "cpu" and isinstance(count, int) and count > devices:
-        raise VAEError(f"trainer.devices: {count}, but this machine has {devices}. Give {devices}, or auto.")
-    if usable[-1] == "cpu" and precision in ("16-mixed", "tf32"):
-        raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
-
-
-def with_precision(settings: Settings) -> Settings:
-    """Returns `settings` with the precision that `auto` means on this machine."""
-    trainer = settings.trainer
-    if trainer.precision != "auto":
-        return settings
-    on_cpu = trainer.accelerator == "cpu" or available_devices() == ["cpu"]
-    fast = has_bfloat16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
-    return replace(settings, trainer=replace(trainer, precision="bf16-mixed" if fast else "32-true"))
-
-
-def set_precision(settings: Settings, engine: Engine) -> None:
-    """Tells torch's GPU libraries what 32 bits mean, and whether to search for their fastest convolutions."""
-    tf32 = settings.trainer.precision == "tf32"  # torch's own default uses it for convolutions unasked
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-    # Shapes never change, and the warm-up pays for it; what the search finds differs from one start to the next.
-    torch.backends.cudnn.benchmark = engine.name == "graph" and not settings.trainer.deterministic
