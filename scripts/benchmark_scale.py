@@ -26,9 +26,10 @@ from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
+from vae_simpsons.progress import no_progress
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import build_module, choose_engine
-from vae_simpsons.training.stages import build_stages
+from vae_simpsons.training.stages import AutoencoderStage, build_stage
 from vae_simpsons.training.trainer import set_precision
 
 STANDARD = {"batch_size": 64, "image_size": 64, "images": 16_384, "processes": 1}
@@ -81,11 +82,12 @@ def measure(row: dict[str, int], options: argparse.Namespace) -> dict[str, float
     )
     engine = choose_engine(settings, trainer.strategy.root_device, processes)
     set_precision(settings, engine)
-    (stage,) = build_stages(settings)
+    images, stage = map_noise(row, options.folder), build_stage(AutoencoderStage.name, settings)
+    stage.start(None, images, trainer.strategy.root_device, processes, no_progress)
     if device == "cpu":
         use_fast_convolutions(stage.network)
     module = build_module(stage, settings, engine, resume=None).to(memory_format=torch.channels_last)
-    trainer.fit(module, ImagesDataModule(map_noise(row, options.folder), settings, engine.name == "graph"))
+    trainer.fit(module, ImagesDataModule(stage, images, settings, engine.name == "graph"))
     images_s = clock.rate() * row["batch_size"] * processes
     return {"images_s": images_s, "engine": engine.name, "memory": peak_memory(device)}
 
