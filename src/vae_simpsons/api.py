@@ -64,10 +64,8 @@ class VAE:
     @property
     def sigma(self) -> float:
         """The noise of a pixel, in [-1, 1], that the model was trained with, or that its last validation left."""
-        if self.network.log_sigma is not None:
-            return self.network.log_sigma.exp().item()
         assumed = Objective(self.settings.objective, math.prod(self.network.image_shape)).assumed_sigma()
-        return self.checkpoint.figures.get("sigma/residual", 1.0) if assumed is None else assumed
+        return self.network.learned_sigma or assumed or self.checkpoint.figures.get("sigma/residual", 1.0)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "VAE":

@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -148,22 +148,20 @@ def load_network(checkpoint: Checkpoint) -> Autoencoder:
     check_tensors(weights, wanted, checkpoint.path)
     network = build_autoencoder(checkpoint.settings)
     network.load_state_dict(weights)
-    network.prior = load_prior(checkpoint)
+    if checkpoint.prior_weights():  # otherwise N(0, I), with which it begins
+        network.prior = load_prior(checkpoint)
     return network.eval()
 
 
 def load_prior(checkpoint: Checkpoint) -> Prior:
-    """Returns the prior of a checkpoint: N(0, I) if it has none, or none yet."""
-    weights, settings = in_full_precision(checkpoint.prior_weights()), checkpoint.settings
-    if not weights:
-        return build_prior(replace(settings, prior=replace(settings.prior, kind="normal")), 0)
-    classes = len(checkpoint.class_names)
+    """Returns the prior of a checkpoint that has one; weights must fit the settings."""
+    weights, sizes = in_full_precision(checkpoint.prior_weights()), (checkpoint.settings, len(checkpoint.class_names))
     with torch.device("meta"):
-        wanted = build_prior(settings, classes).state_dict()
+        wanted = build_prior(*sizes).state_dict()
     check_tensors(weights, wanted, checkpoint.path)
-    prior = build_prior(settings, classes)
+    prior = build_prior(*sizes)
     prior.load_state_dict(weights)
-    return prior.eval()
+    return prior
 
 
 def in_full_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

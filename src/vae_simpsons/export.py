@@ -9,7 +9,7 @@ from torch import Tensor
 from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, NETWORK, PRIOR, Checkpoint, write_checkpoint
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import one_line
-from vae_simpsons.inference.drawing import describe_prior
+from vae_simpsons.inference.drawing import GUIDANCE, describe_prior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.settings import to_flat
@@ -83,7 +83,7 @@ def describe_sampling(network: Autoencoder, names: list[str], folder: str) -> di
         said["contents"] = "The network and its prior (`prior.*`)"
     if prior.class_count:
         shown = ",".join(names[:2])
-        guided = " --guidance 1.5" if isinstance(prior, FlowPrior) else ""
+        guided = f" --guidance {GUIDANCE:g}" if isinstance(prior, FlowPrior) else ""
         said["by_class"] = f"\n    vae sample --ckpt {folder} --class {shlex.quote(one_line(shown))}{guided}"
         said["classes"] = f"\nIts classes are {', '.join(f'`{one_line(name)}`' for name in names)}.\n"
     return said

@@ -157,9 +157,7 @@ def _subject(
         labels=len(dataset.class_names) > 1, flow=flow,
         factors=(dataset.source / "factors.csv").is_file() and len(network.latent_shape) == 1,
     )  # fmt: skip
-    implied = Objective(settings.objective, values).implied_sigma()
-    if network.log_sigma is not None:
-        implied = network.log_sigma.exp().item()
+    implied = network.learned_sigma or Objective(settings.objective, values).implied_sigma()
     told = dataset.numbered(class_names) if class_names else None
     return Subject(network, implied, dataset, split, seed, counts, plan.Bar(progress, seconds), told)
 

@@ -64,12 +64,7 @@ def check_drawing(
     if names and n % len(names):
         more = (n // len(names) + 1) * len(names)
         raise VAEError(f"n: {n} is no multiple of the {len(names)} classes. Give {more}, {more // len(names)} of each.")
-    for name, given in (("guidance", guidance), ("steps", steps)):
-        if given is not None and not isinstance(prior, FlowPrior):
-            raise VAEError(
-                f"{name}: {given} is for a flow, and this model draws latents from {describe_prior(prior)}. "
-                "Leave it out, or fit a flow with vae fit-prior."
-            )
+    check_is_flow(prior, guidance=guidance, steps=steps)
     if guidance is not None and not names:
         raise VAEError(f"guidance: {guidance:g} without a class to guide to. Name a class, or leave it out.")
     drawing = Drawing(
@@ -80,6 +75,16 @@ def check_drawing(
     )
     check_numbers(drawing)
     return drawing
+
+
+def check_is_flow(prior: Prior, **given: float | None) -> None:
+    """Refuses what is given, and not None, for a flow where `prior` is none."""
+    for name, value in given.items():
+        if value is not None and not isinstance(prior, FlowPrior):
+            raise VAEError(
+                f"{name}: {value} is for a flow, and this model draws latents from {describe_prior(prior)}. "
+                "Leave it out, or fit a flow with vae fit-prior."
+            )
 
 
 def check_numbers(drawing: Drawing) -> None:

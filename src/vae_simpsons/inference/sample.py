@@ -5,7 +5,7 @@ a fixed size, and it is made a latent and decoded in such a block.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
 import torch
@@ -50,9 +50,8 @@ def sample(
         )
     size = block_size(network)
     labels = any_classes(network.prior, count, seed) if labels is None else labels
-    each = each or count
-    rounds = (noise_rows(network.latent_shape, each, seed, size) for _ in range(0, count, each))
-    blocks = zip(stacked(chain.from_iterable(rounds), size), labels.split(size), strict=True)
+    noise = repeated_noise(network.latent_shape, count, each or count, seed, size)
+    blocks = zip(noise, labels.split(size), strict=True)
 
     @torch.inference_mode()
     def draw(block: tuple[Tensor, Tensor]) -> Tensor:
@@ -81,15 +80,11 @@ def prior_noise(shape: tuple[int, ...], count: int, seed: int, block: int) -> It
         yield torch.randn(block, *shape, generator=generator)
 
 
-def noise_rows(shape: tuple[int, ...], count: int, seed: int, block: int) -> Iterator[Tensor]:
-    """Yields the first `count` rows of that noise, (*shape) each."""
-    return islice(chain.from_iterable(prior_noise(shape, count, seed, block)), count)
-
-
-def stacked(rows: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Yields `rows` in blocks of `size`; the last one may be smaller."""
-    rows = iter(rows)
-    while part := list(islice(rows, size)):
+def repeated_noise(shape: tuple[int, ...], count: int, each: int, seed: int, block: int) -> Iterator[Tensor]:
+    """Yields `count` rows, the first `each` of that noise again and again, in blocks; the last one may be smaller."""
+    rounds = (chain.from_iterable(prior_noise(shape, each, seed, block)) for _ in range(0, count, each))
+    rows = chain.from_iterable(islice(rows, each) for rows in rounds)
+    while part := list(islice(rows, block)):
         yield torch.stack(part)
 
 

@@ -48,6 +48,11 @@ class Autoencoder(nn.Module):
         self.image_shape, self.latent_shape = image_shape, latent_shape
         self.variational = variational
 
+    @property
+    def learned_sigma(self) -> float | None:
+        """The noise of a pixel, on pixels in [-1, 1], where it is a weight; None where it is not."""
+        return None if self.log_sigma is None else self.log_sigma.exp().item()
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the posterior's mu and log_var, (B, *latent), of x (B, C, H, W); log_var is in LOG_VAR_RANGE."""
         mu, log_var = self.encoder(x)

@@ -15,7 +15,8 @@ from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import check_prior_size
 from vae_simpsons.models.priors import GaussianPrior, fit_gaussian
 from vae_simpsons.progress import Progress
-from vae_simpsons.training.stages.prior import numbered, told_classes
+from vae_simpsons.training.resuming import autoencoder_of
+from vae_simpsons.training.stages import told_by
 
 SAMPLES, COLUMNS = 64, 8  # of the picture that shows them
 
@@ -24,8 +25,8 @@ def fit_gaussians(path: Path, dataset: Dataset, pictures: Path, progress: Progre
     """Adds Gaussians to the checkpoint at `path`, and draws a picture of samples; returns what was done in words."""
     started = time.monotonic()
     model = read_checkpoint(path)
-    network = load_network(replace(model, tensors={n: t for n, t in model.tensors.items() if not n.startswith(PRIOR)}))
-    names = told_classes(dataset) if model.settings.prior.labels else []
+    network = load_network(autoencoder_of(model))
+    names = told_by(None, model.settings, dataset)
     check_prior_size(model.settings, len(names))
     network.prior = prior = gaussians_of(network, model, dataset, names, progress)
     tensors = model.tensors | {PRIOR + name: tensor for name, tensor in prior.state_dict().items()}
@@ -43,7 +44,6 @@ def gaussians_of(
     chosen = torch.from_numpy(dataset.train)
     flip = model.settings.data.horizontal_flip
     encoded = encode_images(network, dataset.pack.pixels[chosen], flip, progress)  # (n, flips, 2, *latent)
-    labels = numbered(dataset, names)[chosen].repeat_interleave(encoded.shape[1]) if names else None
+    labels = dataset.numbered(names)[chosen].repeat_interleave(encoded.shape[1]) if names else None
     mu, log_var = encoded.flatten(0, 1).unbind(1)
-    chosen_settings = model.settings
-    return fit_gaussian(mu, log_var, labels, len(names), chosen_settings.prior.components, chosen_settings.seed)
+    return fit_gaussian(mu, log_var, labels, len(names), model.settings.prior.components, model.settings.seed)

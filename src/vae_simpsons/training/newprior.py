@@ -36,7 +36,6 @@ from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.stages import AutoencoderStage, PriorStage, build_stage
 
 TIME = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(-\d+)?"  # of a run folder that its config names
-OTHER_PRIOR = "prior_"  # begins the figures of a flow
 
 
 def check_finished(model: Checkpoint) -> None:
@@ -131,8 +130,7 @@ def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> C
     epochs, before = settings.trainer.max_epochs, model.position
     steps = before.steps if before and before.stage == AutoencoderStage.name else 0  # else unknown
     position = Position(AutoencoderStage.name, epochs, steps)
-    known = {name: value for name, value in model.figures.items() if not name.startswith(OTHER_PRIOR)}
-    return Checkpoint(folder.last, settings, tensors, epochs, known, position)
+    return Checkpoint(folder.last, settings, tensors, epochs, autoencoder_of(model).figures, position)
 
 
 def write_run(run: Run, begun: Checkpoint, dataset: Dataset | None, manifest: Path | None) -> None:

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from vae_simpsons.models.priors.base import Prior, Progress, Shape
+from vae_simpsons.models.priors.base import FlowOptions, Prior, Shape
 from vae_simpsons.models.priors.mixture import mixture_shares, weighted_moments
 
 MIN_IMAGES = 100  # of a class that gets a Gaussian of its own
@@ -36,17 +36,8 @@ class GaussianPrior(Prior):
         self.register_buffer("factors", torch.eye(numbers).repeat(count, 1, 1))
         self.register_buffer("has_class", torch.zeros(class_count, dtype=torch.bool))
 
-    def draw(
-        self,
-        noise: Tensor,
-        labels: Tensor | None = None,
-        *,
-        guidance: float = 1.0,
-        steps: int = 20,
-        temperature: float = 1.0,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Returns means[k] + temperature * factors[k] noise, k chosen by the label or by the noise; see Prior.draw."""
+    def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
+        """Returns means[k] + temperature * factors[k] noise, k chosen by the label or by the noise."""
         chosen, noise = self._choose(noise.flatten(1), labels)
         z = torch.zeros_like(noise)
         for k in chosen.unique().tolist():  # each for all rows: the last digits of a product depend on their number

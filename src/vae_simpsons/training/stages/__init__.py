@@ -6,10 +6,11 @@ import torch
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.stages.autoencoder import AutoencoderStage
 from vae_simpsons.training.stages.base import Stage
-from vae_simpsons.training.stages.prior import PriorStage, told_classes
+from vae_simpsons.training.stages.prior import PriorStage
 
 __all__ = ["AutoencoderStage", "PriorStage", "Stage", "build_stage", "stage_epochs", "stage_names", "told_by"]
 
@@ -41,4 +42,4 @@ def told_by(checkpoint: Checkpoint | None, settings: Settings, dataset: Dataset)
         return []
     if checkpoint is not None and checkpoint.prior_weights():
         return checkpoint.class_names
-    return told_classes(dataset)
+    return dataset.large_classes(MIN_IMAGES)

@@ -108,7 +108,7 @@ class AutoencoderStage(Stage):
         figures = {"val/loss": means.mse, "val/mse": means.mse, "sigma/residual": math.sqrt(means.mse)}
         if self.network.variational:
             log_sigma = self.final.log_sigma
-            sigma = self.objective.implied_sigma() if log_sigma is None else log_sigma.exp().item()
+            sigma = self.final.learned_sigma or self.objective.implied_sigma()
             log_sigma = None if log_sigma is None else log_sigma.detach().double().cpu()
             terms = self.objective.terms(torch.tensor(means.mse).double(), means.kl_per_dimension, 1.0, log_sigma)
             figures |= {"val/loss": float(terms.loss), "val/kl": float(terms.kl), "val/elbo": float(terms.elbo)}

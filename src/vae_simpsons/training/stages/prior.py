@@ -7,7 +7,6 @@ arXiv 2112.10752 (a prior on the latents of an autoencoder that is trained first
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
-from vae_simpsons.models.priors import MIN_IMAGES, flow_loss, standardise
+from vae_simpsons.models.priors import flow_loss, standardise
 from vae_simpsons.progress import Progress
-from vae_simpsons.settings import Optimizer, Settings
-from vae_simpsons.training import schedule
+from vae_simpsons.settings import Settings
+from vae_simpsons.training.schedule import cosine_share
 from vae_simpsons.training.stages.base import Stage
 
 SAMPLES, STEPS = 32, 10  # shown after each epoch, and the steps that each takes: half of what `vae sample` does
@@ -70,7 +69,7 @@ class PriorStage(Stage):
         pixels, flip = dataset.pack.pixels, self.settings.data.horizontal_flip
         self.inputs = encode_images(self.autoencoder, pixels, flip, progress)  # (N, flips, 2, *latent)
         self.batch_size = min(self.batch_size, len(dataset.train) // processes)
-        self.labels = numbered(dataset, self.class_names)
+        self.labels = dataset.numbered(self.class_names)
         mu, log_var = self.inputs[torch.from_numpy(dataset.train)].flatten(0, 1).unbind(1)
         mean, std = standardise(mu, log_var)
         self.network.mean.copy_(mean)
@@ -81,9 +80,8 @@ class PriorStage(Stage):
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """Returns a cosine from prior.lr to zero, after WARM_UP steps."""
-        warmup = min(WARM_UP, steps_per_epoch * self.epochs // 10)
-        chosen = Optimizer(lr=self.lr, schedule="cosine", warmup_steps=warmup)
-        return schedule.learning_rate(chosen, step, steps_per_epoch, self.epochs)
+        total = steps_per_epoch * self.epochs
+        return self.lr * cosine_share(step, min(WARM_UP, total // 10), total)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the mean flow loss of latents drawn from the posteriors (B, flips, 2, *latent)."""
@@ -129,16 +127,3 @@ class PriorStage(Stage):
         shape = "x".join(map(str, self.autoencoder.latent_shape))
         count = sum(p.numel() for p in self.network.parameters())
         return {"prior": f"a flow on latents of {shape}, {count:,} parameters"}
-
-
-def told_classes(dataset: Dataset) -> list[str]:
-    """Returns the classes with at least MIN_IMAGES training images, sorted: those that a prior is told."""
-    counts = np.bincount(dataset.labels[torch.from_numpy(dataset.train)].numpy(), minlength=len(dataset.class_names))
-    return [name for name, count in zip(dataset.class_names, counts, strict=True) if name and count >= MIN_IMAGES]
-
-
-def numbered(dataset: Dataset, class_names: Sequence[str]) -> Tensor:
-    """Returns the number of each image's class in `class_names`, int64 (N,); -1 for one that is not in it."""
-    numbers = {name: number for number, name in enumerate(class_names)}
-    new = torch.tensor([numbers.get(name, -1) for name in dataset.class_names])
-    return new[dataset.labels]
