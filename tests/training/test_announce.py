@@ -21,9 +21,9 @@ from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models import check_prior_size
 from vae_simpsons.progress import no_progress
-from vae_simpsons.training import announce
+from vae_simpsons.training import announce, stages
 from vae_simpsons.training.announce import classes_in_words, format_about
-from vae_simpsons.training.stages import build_stage, prior, told_classes
+from vae_simpsons.training.stages import build_stage
 from vae_simpsons.training.trial import bytes_of_weights, make_step, measure_step
 
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def test_a_resumed_second_stage_says_all_of_it(pictures, tmp_path, monkeypatch, 
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(prior.PriorStage, "start", killed)
+        patched.setattr(stages.PriorStage, "start", killed)
         with pytest.raises(Killed):
             train_both(tmp_path / "run", pictures)
     capsys.readouterr()
@@ -106,14 +106,12 @@ def test_a_duration_is_said_as_roughly_as_it_is_known(seconds, said):
     assert format_about(seconds) == said
 
 
-def test_the_classes_that_are_too_small_are_named(monkeypatch):
+def test_the_classes_that_are_too_small_are_named():
     paths = [
         f"{name}/{i}.png" for name, count in zip("abcdefg", (5, 4, 1, 1, 1, 1, 1), strict=True) for i in range(count)
     ]
     dataset = numbered_images([*paths, "loose.png"])
-    monkeypatch.setattr(prior, "MIN_IMAGES", 4)
-    told = told_classes(dataset)
-    assert told == ["a", "b"]
+    assert dataset.large_classes(4) == ["a", "b"]
     assert classes_in_words(["a", "b", "c", "d", "e", "f", "g"], dataset) == "7 are told to the prior"
     said = classes_in_words(["a"], dataset)
     assert said == "1 are told to the prior; fewer than 100 training images each: b, c, d, e, f and 1 more"
@@ -129,7 +127,7 @@ def test_a_run_with_classes_that_are_all_too_small_says_so_first_and_trains(pict
 
 
 def test_classes_that_are_large_enough_are_told_and_kept(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(prior, "MIN_IMAGES", 10)
+    monkeypatch.setattr(stages, "MIN_IMAGES", 10)
     assert main(["train", *flags(FLOW), "--prior.labels=true", f"--data.path={pictures}", "--out=run"]) == 0
     last = read_checkpoint(Path("run", "last.ckpt"))
     assert last.class_names == ["class_0", "class_1"] and load_network(last).prior.class_count == 2

@@ -58,7 +58,7 @@ def test_the_average_validates_draws_and_is_loaded_and_the_raw_weights_are_kept(
 
     monkeypatch.setattr(StageModule, "on_train_batch_end", on_train_batch_end)
     monkeypatch.setattr(AutoencoderStage, "pictures", pictures_of)
-    train(tmp_path / "run", pictures, "--trainer.max_epochs=1")
+    train(tmp_path / "run", pictures)
     last = read_checkpoint(tmp_path / "run" / "last.ckpt")
     raw, average = last.part(NETWORK), last.part(AVERAGE)
     torch.testing.assert_close(raw, steps[-1], rtol=0, atol=0)
@@ -70,7 +70,7 @@ def test_the_average_validates_draws_and_is_loaded_and_the_raw_weights_are_kept(
     torch.testing.assert_close(average[name], expected)
     assert torch.equal(average[statistic], raw[statistic]) and not torch.equal(average[name], raw[name])
     torch.testing.assert_close(load_network(last).state_dict(), average, rtol=0, atol=0)
-    assert shown == [True]
+    assert shown == [True, True]
 
 
 def build_first(checkpoint) -> dict[str, torch.Tensor]:
@@ -92,6 +92,20 @@ def test_validation_measures_the_average(pictures, tmp_path, monkeypatch):
     train(tmp_path / "run", pictures, "--trainer.max_epochs=1")
     average = read_checkpoint(tmp_path / "run" / "last.ckpt").part(AVERAGE)
     assert torch.equal(measured[-1], average["decoder.to_image.0.weight"])
+
+
+def test_validation_runs_the_average_and_nothing_else(pictures, tmp_path, monkeypatch):
+    measured = []
+    start = AutoencoderStage.start_validation
+
+    def start_validation(self, device, seed):
+        start(self, device, seed)
+        for network in (self.network, self.averaged.module):
+            network.register_forward_hook(lambda layer, *_: measured.append(layer is self.averaged.module))
+
+    monkeypatch.setattr(AutoencoderStage, "start_validation", start_validation)
+    train(tmp_path / "run", pictures, "--trainer.max_epochs=1")
+    assert measured and all(measured)
 
 
 @pytest.mark.parametrize("way", ["--trainer.on_nonfinite=skip", "--trainer.precision=bf16-mixed"])

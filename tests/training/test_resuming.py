@@ -192,29 +192,27 @@ def test_a_signal_before_the_first_step_says_that_nothing_is_saved(pictures, tmp
     assert capsys.readouterr().err == "vae: stopped by SIGTERM. Nothing had been saved yet.\n"
 
 
-def test_a_signal_in_the_last_validation_lets_the_run_end(undisturbed, pictures, tmp_path, monkeypatch):
+def signal_in_validation(patched: pytest.MonkeyPatch, step: int) -> None:
+    """Has this process get SIGTERM as the validation after `step` steps ends."""
     end = StageModule.on_validation_epoch_end
 
     def on_validation_epoch_end(self):
-        if self.trainer.global_step == 9:
+        if self.trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGTERM)
         end(self)
 
-    monkeypatch.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
+    patched.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
+
+
+def test_a_signal_in_the_last_validation_lets_the_run_end(undisturbed, pictures, tmp_path, monkeypatch):
+    signal_in_validation(monkeypatch, 9)
     assert train(tmp_path / "run", pictures) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
 def test_a_signal_during_validation_waits_for_its_end(undisturbed, pictures, tmp_path, monkeypatch):
-    end = StageModule.on_validation_epoch_end
-
-    def on_validation_epoch_end(self):
-        if self.trainer.global_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        end(self)
-
     with monkeypatch.context() as patched:
-        patched.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
+        signal_in_validation(patched, 3)
         assert train(tmp_path / "run", pictures) == 128 + signal.SIGTERM
     left = read_checkpoint(tmp_path / "run" / "last.ckpt").position
     assert (left.epochs, left.epoch_steps) == (1, 0)

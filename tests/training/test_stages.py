@@ -1,7 +1,6 @@
 """Two stages of one run: ended anywhere and resumed, it is the run that was left alone."""
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 import torch
 from test_engine import as_graph, small_module
 from test_health import BAD, spoil
-from test_resuming import Killed, killed_after, soak
+from test_resuming import Killed, killed_after, signal_in_validation, soak
 from torch.nn.parallel import DistributedDataParallel
 
 from conftest import TINY, draw_pictures, flags
@@ -130,15 +129,8 @@ def in_second_stage(do, method=SaveCheckpoints.on_train_epoch_end):
 def test_a_signal_in_the_last_epoch_of_the_first_stage_stops_before_the_second(
     undisturbed, pictures, tmp_path, monkeypatch, capsys
 ):
-    end = StageModule.on_validation_epoch_end
-
-    def on_validation_epoch_end(self):
-        if self.trainer.global_step == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        end(self)
-
     with monkeypatch.context() as patched:
-        patched.setattr(StageModule, "on_validation_epoch_end", on_validation_epoch_end)
+        signal_in_validation(patched, 6)
         assert train(tmp_path / "run", pictures) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM, and saved. Resume with: vae train --resume" in capsys.readouterr().err
     left = read_checkpoint(tmp_path / "run" / "last.ckpt")
