@@ -165,7 +165,7 @@ class Trainer:
     )
     engine: Literal["auto", "graph", "compile", "eager"] = setting(
         "auto",
-        "eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven",
+        "eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: graph where it can be, else eager",
     )
     deterministic: bool = setting(False, "slower GPU kernels that give the same bits every time; a CPU's always do")
     gradient_clip_val: Positive | None = setting(None, "maximum norm of the gradient; null: no clipping")

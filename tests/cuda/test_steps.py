@@ -5,6 +5,7 @@ import torch
 
 from conftest import draw_pictures
 from cuda_runs import (
+    BOTH_STAGES,
     DEVICES,
     allow_graph,
     arguments,
@@ -29,8 +30,10 @@ WAYS = {
     "logged": ("32-true", "--trainer.log_every_n_steps=2", "--trainer.on_nonfinite=skip"),
     "autoencoder": ("32-true", "--model.variational=false", "--optimizer.weight_decay=0.1"),
     "bf16": ("bf16-mixed",),
+    "flow": ("32-true", *BOTH_STAGES, "--data.horizontal_flip=true", "--prior.dropout=0.1"),
+    "flow-bf16": ("bf16-mixed", *BOTH_STAGES),
 }
-CASES = [pytest.param("cpu", *WAYS[name], id=f"cpu-{name}") for name in ("plain", "clipped")]
+CASES = [pytest.param("cpu", *WAYS[name], id=f"cpu-{name}") for name in ("plain", "clipped", "flow")]
 CASES += [pytest.param("cuda", *way, marks=GPU_ONLY, id=f"cuda-{name}") for name, way in WAYS.items()]
 CASES += [pytest.param("cuda", "tf32", marks=GPU_ONLY, id="cuda-tf32")]
 
@@ -42,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_a_captured_step_is_the_plain_one(pictures, tmp_path, monkeypatch, case):
-    """Weights, statistics, Adam, learning rate, table and the generator's state agree after nine steps."""
+    """Weights, statistics, Adam, learning rate, table and the generator's state agree after nine steps a stage."""
     device, precision, *extra = case
     extra += [DETERMINISTIC, "--trainer.max_epochs=3", f"--trainer.precision={precision}"]
     plain = train(tmp_path / "plain", pictures, device, "--trainer.engine=eager", *extra)
