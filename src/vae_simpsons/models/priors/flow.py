@@ -51,6 +51,10 @@ class FlowPrior(Prior):
 
         return heun(velocity, temperature * noise, options.steps, options.progress) * self.std + self.mean
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Returns those of the encoded images, by which the flow is standardised."""
+        return self.mean.flatten(), self.std.flatten()
+
     def guided_velocity(self, x: Tensor, t: float, labels: Tensor | None, guidance: float) -> Tensor:
         """Returns v_0 + guidance * (v_c - v_0), (B, *latent): v_c is the velocity given the class, v_0 without.
 

@@ -45,6 +45,13 @@ class GaussianPrior(Prior):
             z = torch.where((chosen == k)[:, None], drawn, z)
         return z.unflatten(1, self.latent_shape)
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Returns those of the whole mixture, by the law of total variance."""
+        weights, means, factors = self.weights.double(), self.means.double(), self.factors.double()
+        squares = factors.square().sum(2) + means.square()  # (K, D), E[z^2] of each component
+        mean, square = ((weights @ part).view(self.latent_shape[0], -1).mean(1) for part in (means, squares))
+        return mean.float(), (square - mean.square()).sqrt().float()
+
     def _choose(self, noise: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns the component of each row, (B,), and noise (B, D) that is independent of it."""
         if len(self.weights) == 1:
