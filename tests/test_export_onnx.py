@@ -37,15 +37,15 @@ MODELS = {
 
 @torch.no_grad()
 def save_model(given: dict) -> str:
-    """Writes a checkpoint of a model whose every number is random; returns its path."""
+    """Writes a checkpoint of a model of random numbers; returns its path."""
     torch.manual_seed(0)
     settings, names = from_flat(given), NAMES if given.get("prior.labels") else []
     network, prior = build_autoencoder(settings), build_prior(settings, len(names))
     tensors = {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
     tensors |= {PRIOR + name: tensor for name, tensor in prior.state_dict().items()}
     for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            tensor.add_(0.05 * torch.randn_like(tensor))
+        if tensor.is_floating_point() and name != PRIOR + "weights":
+            tensor.add_((0.4 if name.startswith(PRIOR) else 0.2) * torch.rand_like(tensor).sub(0.5))
         if name.endswith("has_class"):
             tensor.fill_(True)
     write_checkpoint(Checkpoint(Path("last.ckpt"), settings, tensors, 1, class_names=names))
