@@ -225,10 +225,9 @@ class VAE:
         Raises:
             VAEError: no pictures there.
         """
-        both = [
-            self.open_pictures(name, [path], cache_dir, progress) for name, path in (("plus", plus), ("minus", minus))
-        ]
-        return attribute_vector(self.network, *both, progress)
+        with_it = self.open_pictures("plus", [plus], cache_dir, progress)
+        without = self.open_pictures("minus", [minus], cache_dir, progress)
+        return attribute_vector(self.network, with_it, without, progress)
 
     def encode_folder(
         self,

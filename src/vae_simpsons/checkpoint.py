@@ -123,7 +123,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     if described.pop(DIGEST, None) != digest(described, tensors):
         raise _damaged(file, "its bytes are not those that were written")
-    epochs, figures = described.get("epochs"), described.get("figures")
+    epochs: Any = described.get("epochs")
+    figures: Any = described.get("figures")
     if not _fits(epochs, int):
         raise _damaged(file, f"epochs is {epochs!r:.40}")
     if not _fits(figures, dict):
@@ -184,7 +185,7 @@ def digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

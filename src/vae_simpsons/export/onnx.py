@@ -116,6 +116,7 @@ def write_part(part: Part, path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None, "of torch's newer exporter"
     ClearMetadataAndDocStringPass()(program.model)
     program.save(path)
 

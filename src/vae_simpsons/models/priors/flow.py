@@ -35,6 +35,9 @@ class FlowPrior(Prior):
         velocity: (x (B, *latent), t (B,), labels int64 (B,) or None) -> (B, *latent), on standardised latents.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, velocity: nn.Module, latent_shape: Shape, class_count: int = 0) -> None:
         super().__init__(latent_shape, class_count)
         self.velocity = velocity

@@ -28,6 +28,11 @@ class GaussianPrior(Prior):
         components: K, if there are no classes.
     """
 
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    has_class: Tensor
+
     def __init__(self, latent_shape: Shape, components: int = 1, class_count: int = 0) -> None:
         super().__init__(latent_shape, class_count)
         count, numbers = class_count + 1 if class_count else components, math.prod(latent_shape)
@@ -97,7 +102,7 @@ def fit_gaussian(
     """
     prior = GaussianPrior(mu.shape[1:], components, class_count)
     mu, variance = mu.detach().flatten(1).float().cpu(), log_var.detach().flatten(1).float().cpu().exp()
-    if class_count:
+    if labels is not None and class_count:
         shares = class_shares(labels.cpu(), class_count)
         prior.has_class.copy_(shares[:, :-1].any(0))
     else:
