@@ -202,10 +202,10 @@ def test_more_epochs_of_the_autoencoder_under_its_prior_are_refused(undisturbed,
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("prior.mean", torch.zeros(3), "prior.mean is 3 float32, and should be 16 float32"),
+        ("prior.mean", torch.zeros(3), "prior.mean is 3 float32, and should be 8 float32"),
         ("prior.velocity.embed.bias", None, "prior.velocity.embed.bias is missing, and should be 16 float32"),
-        ("prior_average.std", None, "prior_average.std is missing, and should be 16 float32"),
-        ("average.encoder.mu.bias", None, "average.encoder.mu.bias is missing, and should be 16 float32"),
+        ("prior_average.std", None, "prior_average.std is missing, and should be 8 float32"),
+        ("average.encoder.mu.bias", None, "average.encoder.mu.bias is missing, and should be 8 float32"),
         ("optimizer.encoder.mu.bias.step", torch.zeros(()), "step is one float32, and should be missing"),
         ("epoch_sums", torch.zeros(1, 5), "epoch_sums is 1x5 float32, and should be 1x2"),
     ],
