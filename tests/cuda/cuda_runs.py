@@ -29,7 +29,7 @@ BOTH_STAGES = tuple(
     flags(
         {
             "model.latent": "spatial", "model.width": "16", "model.blocks": "1", "model.latent_channels": "2",
-            "objective.sigma": "optimal", "optimizer.kind": "adamw", "optimizer.schedule": "cosine",
+            "objective.sigma": "optimal", "optimizer.kind": "muon", "optimizer.schedule": "cosine",
             "optimizer.ema": "0.9", "trainer.gradient_clip_val": "1", "prior.kind": "flow", "prior.labels": "true",
             "prior.epochs": "3", "prior.batch_size": "8", "prior.width": "16", "prior.depth": "2", "prior.lr": "0.001",
         }
