@@ -79,6 +79,18 @@ class Checkpoint:
     position: Position | None = None
     class_names: list[str] = field(default_factory=list)  # that its prior can be told, by number
 
+    def reached(self) -> Position:
+        """Returns the position of a run's checkpoint.
+
+        Raises:
+            VAEError: an exported model, which has none.
+        """
+        if self.position is None:
+            raise VAEError(
+                f"path: {self.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
+            )
+        return self.position
+
     def weights(self) -> dict[str, Tensor]:
         """Returns the weights of the autoencoder that count, by name: the averaged ones where there are some."""
         return self.part(AVERAGE) or self.part(NETWORK)
