@@ -40,11 +40,11 @@ from gpu_proof.supervise import Part, budget_s, run_part, run_within, vae
 
 # Weights are seconds at the usual 8 minutes; what one part leaves of its share, those after it have.
 PARTS = [
-    Part("machine", 15, 60),
-    Part("tests", 80),
-    Part("steps", 60),
-    Part("published", 80),
-    Part("quality", 35, 60),
+    Part("machine", 12, 60),
+    Part("tests", 150),
+    Part("steps", 90),
+    Part("published", 110),
+    Part("quality", 30, 60),
     Part("pictures", 5, 30),
 ]
 
