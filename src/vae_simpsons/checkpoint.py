@@ -125,7 +125,6 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Returns the checkpoint at `path`, a file, or a folder that `vae export` wrote; a VAEError if it is none."""
-    path = path.expanduser()
     file = path / MODEL_FILE if (path / MODEL_FILE).is_file() else path
     described, tensors = _decode(_read_bytes(file), file)
     if described.get("format_version") != FORMAT_VERSION:

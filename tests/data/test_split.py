@@ -107,6 +107,25 @@ def test_an_empty_side_is_refused(count, fraction, side, rule):
         sides(index_of([""] * count), split=rule, train_fraction=fraction)
 
 
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (
+            index_of([""] * 120, groups=[0] * 120),
+            "split: grouped .* all 120 images are near-dup.* --data.split shuffled",
+        ),
+        (index_of([""] * 3, groups=[0] * 3, hashes="aba"), "all 2 images are near-duplicates"),
+        (index_of([""] * 2, groups=[0] * 2, hashes="aa"), "data.path: 2 images, all the same byte for byte, and one"),
+        (index_of([""]), "data.path: one image, and one cannot both train and validate. Give more images."),
+    ],
+)
+def test_what_cannot_be_split_by_groups_says_why(index, said):
+    with pytest.raises(VAEError, match=said):
+        sides(index)
+    if len(index.paths) > 3:
+        assert len(sides(index, split="shuffled")[1]) == 30
+
+
 def test_a_manifest_reads_back(tmp_path):
     index = index_of(["a", "b,\n", "\udcff", "é", "", "", "", ""], hashes="aabcdefg", groups=[0, 0, 2, 3, 4, 5, 6, 7])
     index.paths[4] = 'line\nbreak,"quoted".png'

@@ -43,7 +43,7 @@ def run_evaluate(options: Namespace) -> int:
 
     model = load_model(options)
     with renamed(path="--ckpt", out="--out", source="--data.path", samples="--samples"):
-        folder = Path(options.out).expanduser() if options.out else model.checkpoint.path.parent / output.FOLDER
+        folder = Path(options.out) if options.out else model.checkpoint.path.parent / output.FOLDER
         output.check_target(folder)
         found = model.evaluate(
             options.source,

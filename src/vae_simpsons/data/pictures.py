@@ -15,6 +15,7 @@ from vae_simpsons.data.decode import FORMATS, decode_block
 from vae_simpsons.data.folder import EXTENSIONS, File
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.errors import VAEError, renamed
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data
 
@@ -72,7 +73,7 @@ def open_pictures(name: str, paths: Sequence[str | Path], data: Data, progress: 
         VAEError: no such file or folder, no image in it, or no image.
     """
     with renamed(**{"data.path": name, "archive": name}):
-        return Pictures([_open_part(name, Path(path).expanduser(), data, progress) for path in paths])
+        return Pictures([_open_part(name, Path(expand_home(name, path)), data, progress) for path in paths])
 
 
 def pictures_of(pack: Pack, numbers: Sequence[int] | np.ndarray) -> Pictures:

@@ -10,7 +10,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
+from vae_simpsons.errors import escape_unprintable
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stages import AutoencoderStage
 
@@ -36,29 +38,46 @@ class RunLogger(TensorBoardLogger):
         if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
             time.sleep(1)  # files are read in the order of their names, which have whole seconds
 
+    @property
+    def experiment(self) -> SummaryWriter:
+        """What Lightning asks for before it trains; without an AttributeError it would take its lack for a bug."""
+        try:
+            return self._file()
+        except OSError as e:
+            raise AttributeError(str(e)) from None
+
+    def _file(self) -> SummaryWriter:
+        """Returns what writes TensorBoard's file, or raises an OSError."""
+        try:
+            return super().experiment
+        except UnicodeError:
+            raise OSError("TensorBoard takes no folder whose name is not UTF-8") from None
+
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a point to each curve; Lightning's own method makes a ValueError of a full disk."""
         for name, value in metrics.items():
-            self._try(lambda name=name, value=value: self.experiment.add_scalar(name, value, step))
+            self._try(lambda name=name, value=value: self._file().add_scalar(name, value, step))
 
     def log_hyperparams(
         self, params: Mapping[str, Any], metrics: Mapping[str, float] | None = None, step: int | None = None
     ) -> None:
-        self._try(super().log_hyperparams, params, metrics, step)
+        shown = {name: escape_unprintable(v) if isinstance(v, str) else v for name, v in params.items()}
+        self._try(self._file)
+        self._try(super().log_hyperparams, shown, metrics, step)
 
     def add_histogram(self, name: str, values: Tensor, step: int) -> None:
-        self._try(lambda: self.experiment.add_histogram(name, values, step))
+        self._try(lambda: self._file().add_histogram(name, values, step))
 
     def add_picture(self, name: str, png: bytes, size: tuple[int, ...], step: int) -> None:
         """Adds a picture, the bytes of a PNG of size (C, h, w)."""
         channels, height, width = size
         image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
         summary = Summary(value=[Summary.Value(tag=name, image=image)])
-        self._try(lambda: self.experiment.file_writer.add_summary(summary, step))
+        self._try(lambda: self._file().file_writer.add_summary(summary, step))
 
     def flush(self) -> None:
         """Hands all that was logged to the system."""
-        self._try(lambda: self.experiment.flush(), proves=True)
+        self._try(lambda: self._file().flush(), proves=True)
 
     def finalize(self, status: str) -> None:
         self._try(super().finalize, status)
