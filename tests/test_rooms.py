@@ -1,4 +1,4 @@
-"""Imports point one way, as README's layout says."""
+"""Imports point one way, as the plan in CONTRIBUTING.md says."""
 
 import ast
 from pathlib import Path
