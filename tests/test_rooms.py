@@ -20,11 +20,11 @@ LEVELS = [
     {"configfile"},
     {"settings"},
     {"devices"},
-    {"errors", "files", "memory", "progress", "threads", "__init__"},
+    {"errors", "files", "memory", "progress", "shipped", "threads", "__init__"},
 ]
 APART = [("data", "models"), ("models", "data"), ("images", "data"), ("data", "checkpoint"), ("training", "api")]
 LIGHTNING = {"training"}
-NO_TORCH = {"cli", "progress", "configfile", "settings", "errors", "__init__", "__main__"}
+NO_TORCH = {"cli", "progress", "configfile", "settings", "errors", "shipped", "__init__", "__main__"}
 
 
 def room(path: Path) -> str:

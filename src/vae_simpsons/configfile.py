@@ -10,6 +10,7 @@ import yaml
 
 from vae_simpsons.errors import VAEError, one_line, shorten
 from vae_simpsons.settings import YAML_ERRORS, Settings, convert, keys, sections
+from vae_simpsons.shipped import CONFIGS, folder_of
 
 MAX_TEXT = 2**16  # characters of a config file; one with every setting has 1,000
 MAX_INT = 40  # characters of a whole number; converting a long one takes quadratic time
@@ -52,7 +53,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
     except FileNotFoundError:
-        raise VAEError(f"path: no such file: {path}. Give a YAML file, say configs/toons.yaml.") from None
+        shipped = ", ".join(sorted(file.stem for file in folder_of(CONFIGS).glob("*.yaml")))
+        raise VAEError(f"path: no such file: {path}. Give a YAML file, or one of {shipped}.") from None
     except (OSError, UnicodeDecodeError) as e:
         raise VAEError(f"path: cannot read {path}: {one_line(e)}. Give a YAML file in UTF-8.") from None
     return parse_yaml(text, str(path))
