@@ -1,5 +1,6 @@
 """Pictures to train on, drawn here, and a network small enough to train in a second."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vae_simpsons.cli import main
+from vae_simpsons.cli import VERBS, main
+from vae_simpsons.cli.parsing import Group, Verb
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.models import build_autoencoder
 
@@ -33,6 +35,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def flags(settings: dict[str, str]) -> list[str]:
     """`settings` as command-line flags."""
     return [f"--{key}={value}" for key, value in settings.items()]
+
+
+def every_verb(verbs: Mapping[str, Verb | Group] = VERBS) -> list[list[str]]:
+    """The words of each command."""
+    commands = []
+    for word, verb in verbs.items():
+        inner = every_verb(verb.verbs) if isinstance(verb, Group) else [[]]
+        commands += [[word, *words] for words in inner]
+    return commands
 
 
 def draw_pictures(folder: Path, count: int, size: int = 40) -> Path:

@@ -16,6 +16,7 @@ from vae_simpsons.configfile import convert_all, nearest, read_yaml
 from vae_simpsons.errors import UsageError, VAEError, renamed
 from vae_simpsons.paths import expand_home
 from vae_simpsons.settings import accepts, keys, metavar, sections
+from vae_simpsons.shipped import find_config
 from vae_simpsons.yamltext import is_decimal
 
 PATHS = {"PATH", "last|PATH", "ARCHIVE", "DEST", "IMAGE", "LATENTS", "RUN"}  # metavars of arguments that are paths
@@ -60,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         """Replaces ~ in all paths."""
         for action in self._actions:
             given = getattr(options, action.dest, None) if action.metavar in PATHS else None
-            name = (*action.option_strings, action.metavar)[0]
+            name = str((*action.option_strings, action.metavar)[0])
             if isinstance(given, list):
                 setattr(options, action.dest, [expand_home(name, path) for path in given])
             elif given is not None:
@@ -88,7 +89,11 @@ def help_width() -> int:
 
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
-    parser.add_argument("--config", metavar="PATH", help="YAML file of settings; flags override it")
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        help="YAML file of settings, or the name of a shipped one, say toons; flags override it",
+    )
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
 
@@ -132,7 +137,7 @@ def setting_names(chosen: Collection[str]) -> str:
 def given_settings(options: Namespace) -> dict[str, Any]:
     """Returns the settings in the file named by --config and in flags, which override it, by dotted name."""
     with renamed(path="--config"):
-        return (read_yaml(Path(options.config)) if options.config else {}) | given_flags(options)
+        return (read_yaml(find_config(Path(options.config))) if options.config else {}) | given_flags(options)
 
 
 def given_flags(options: Namespace) -> dict[str, Any]:

@@ -11,7 +11,12 @@ from vae_simpsons.progress import progress_bar
 
 
 def add_checkpoint(parser: Parser) -> None:
-    parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
+    parser.add_argument(
+        "--ckpt",
+        required=True,
+        metavar="PATH",
+        help="last.ckpt or best.ckpt of a run, an export, or the name of a shipped model, say toons",
+    )
 
 
 def add_cache_dir(parser: Parser) -> None:

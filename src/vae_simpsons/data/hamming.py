@@ -78,7 +78,9 @@ class SortedPart:
         for i in range(0, len(rows), ROWS):
             yield from self._compare(rows[i : i + ROWS], starts[i : i + ROWS], ends[i : i + ROWS])
 
-    def _compare(self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    def _compare(
+        self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields the close pairs of each of `rows` with starts .. ends - 1."""
         while len(rows):
             distances = np.bitwise_count(self.windows[starts] ^ self.bits[rows, None])  # (rows, WIDE)

@@ -2,7 +2,7 @@
 
 Two images are near-duplicates when their perceptual hashes differ in at most 14 of 63 bits and their colours, on
 8x8 pixels, by at most MAX_RMSE. Of 15,000 Simpsons frames, pairs with hashes that close fall into two clusters: one
-around 15 grey levels apart, which are frames of one scene, and one around 65, which are not (README).
+around 15 grey levels apart, which are frames of one scene, and one around 65, which are not (docs/data.md).
 
 Source: the hash is Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, Sec. 3.2.1.
 """
