@@ -24,6 +24,9 @@ ROWS = 2**14  # hashes that are, at a time
 BLOCK = 2**18  # pairs to a block
 
 
+Pairs = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
 def close_pairs(bits: np.ndarray, wanted: Wanted, show: Callable[[float], object]) -> Iterator[np.ndarray]:
     """Yields the pairs of distinct hashes, uint64 (N,), that differ in at most MAX_BITS, once each, as indices (2, n).
 
@@ -65,7 +68,7 @@ class SortedPart:
         self.sizes = np.bincount(self.keys, minlength=2**width).astype(np.int32)  # of each bucket
         self.starts = (np.cumsum(self.sizes) - self.sizes).astype(np.int32)
 
-    def pairs(self, difference: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def pairs(self, difference: int) -> Pairs:
         """Yields the pairs of close hashes whose parts differ in exactly the bits of `difference`."""
         others = self.keys ^ difference
         if difference:  # each hash of the larger bucket, and the bucket that it is compared with
@@ -78,9 +81,7 @@ class SortedPart:
         for i in range(0, len(rows), ROWS):
             yield from self._compare(rows[i : i + ROWS], starts[i : i + ROWS], ends[i : i + ROWS])
 
-    def _compare(
-        self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _compare(self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> Pairs:
         """Yields the close pairs of each of `rows` with starts .. ends - 1."""
         while len(rows):
             distances = np.bitwise_count(self.windows[starts] ^ self.bits[rows, None])  # (rows, WIDE)

@@ -51,8 +51,8 @@ class RunLogger(TensorBoardLogger):
         except OSError as e:
             raise AttributeError(str(e)) from None
 
-    def _file(self) -> SummaryWriter:
-        """Returns what writes TensorBoard's file, or raises an OSError."""
+    def _file(self) -> Any:
+        """Returns the SummaryWriter of TensorBoard's file, or raises an OSError."""
         try:
             return super().experiment
         except UnicodeError:
