@@ -45,7 +45,7 @@ def component_directions(components: Components) -> list[Direction]:
     """Returns a direction for each component that has variance, in its standard deviations from the mean."""
     parts = zip(components.vectors, components.deviations, components.shares, strict=True)
     return [
-        Direction(f"component {i}", f"{share:.1%} of the variance", components.mean, vector * deviation)
+        Direction(f"Component {i}", f"{share:.1%} of the variance", components.mean, vector * deviation)
         for i, (vector, deviation, share) in enumerate(parts, 1)
         if share > 0
     ]
@@ -55,4 +55,4 @@ def top_dimensions(kl: Tensor) -> list[Direction]:
     """Returns the dimensions of the largest KL (D,), nats, each in the prior's standard deviations."""
     order = kl.argsort(descending=True, stable=True)[:SLIDERS].tolist()
     units = torch.eye(len(kl))
-    return [Direction(f"dimension {d}", f"{kl[d]:.2f} nats", torch.zeros(len(kl)), units[d]) for d in order]
+    return [Direction(f"Dimension {d}", f"{kl[d]:.2f} nats", torch.zeros(len(kl)), units[d]) for d in order]

@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from werkzeug.wrappers import Request
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+NAME_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/]+)(?::\d{1,5})?")
 MAX_BYTES = 32 * 2**20  # of a picture that is sent
 WRONG_TOKEN = "This is not the address that vae explore printed: it ends in a token. Open that one."
 HEADERS = {
@@ -66,14 +68,18 @@ class Guard:
         return None
 
     def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self.names:
-                return True
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return not self.is_local
+        """Whether `host`, NAME or NAME:PORT, is this machine; through a tunnel the port is another one."""
+        match = NAME_AND_PORT.fullmatch(host)
+        name = match[1].strip("[]").lower() if match else ""
+        return name in self.names or (not self.is_local and _is_number(name))
+
+
+def _is_number(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _netloc(origin: str) -> str | None:

@@ -108,6 +108,9 @@ class Handler(WSGIRequestHandler):
 
     timeout = QUIET_S
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Prints nothing; nor would a path that is no address be parsed."""
+
     def log(self, type: str, message: str, *args: Any) -> None:
         """Prints nothing."""
 

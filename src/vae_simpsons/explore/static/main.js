@@ -25,10 +25,10 @@ function describe(about) {
   document.title = `${about.name} – vae explore`;
   const epochs = `${about.epochs} ${about.epochs === 1 ? "epoch" : "epochs"}`;
   byId("facts").textContent = `${about.image.join("×")} pixels, latent ${about.latent.join("×")}, ${epochs}; ${about.source}`;
-  const [first, second] = about.map.shares.map(share => `${Math.round(100 * share)} %`);
+  const [first, second] = about.map.shares.map(share => `${Math.round(100 * share)}%`);
   byId("map-note").textContent =
-    `Means of the posteriors on their first two principal components, which hold ${first} and ${second} of the variance.`;
-  const unit = about.sliders[0]?.name.startsWith("component") ? "that component over the pictures" : "the prior";
+    `The latents of the pictures (mu) on their first two principal components, which hold ${first} and ${second} of the variance.`;
+  const unit = about.sliders[0]?.name.startsWith("Component") ? "that component over the pictures" : "the prior";
   byId("sliders-note").textContent = `In standard deviations of ${unit}. Double-click sets one to 0.`;
   const [height, width] = about.image;
   Object.assign(byId("shown"), { width, height });
@@ -83,7 +83,7 @@ async function start() {
   receiveFiles(async file => {
     if (file.name.endsWith(".json")) return current.set(await readLatent(file, about), "file");
     const found = await ask("encode", file);
-    const caption = `Yours, as the model takes it; the reconstruction is ${found.error.toFixed(0)} grey levels away (rms)`;
+    const caption = `Yours, as the model takes it. Its reconstruction is ${found.error.toFixed(0)} grey levels away (rms)`;
     current.set(found.z, "file", { original: found.src, caption });
   });
   await open(0);

@@ -5,8 +5,7 @@ import { Pointers } from "./pointers.js";
 import { View } from "./mapview.js";
 
 const COLOURS = 8; // of labels; the rarer ones share a grey
-const THUMB = 40; // pixels, of a picture on the map
-const REACH = 20; // pixels from a picture within which it is meant
+const THUMB = 40; // pixels, of a picture on the map; up to twice as many when zoomed in
 
 export class LatentMap {
   /** `about` is {points, mean, axes, labels, names, columns, thumbnail}; `on` has open(number), pin(number), decode(z). */
@@ -23,7 +22,7 @@ export class LatentMap {
     }
     document.getElementById("zoom-all").addEventListener("click", () => this.#change(() => this.view.showAll()));
     new Pointers(this.canvas, {
-      hover: place => this.#point(place === null ? -1 : this.view.nearest(place, REACH)),
+      hover: place => this.#point(place === null ? -1 : this.view.nearest(place, this.#thumb / 2)),
       click: (place, shift) => this.#click(place, shift),
       move: (right, down) => this.#change(() => this.view.move(right, down)),
       zoom: (factor, place) => this.#change(() => this.view.zoom(factor, place)),
@@ -55,7 +54,12 @@ export class LatentMap {
     });
   }
 
+  get #thumb() {
+    return THUMB * Math.min(2, Math.max(1, (this.view.scale / this.view.least) ** 0.35));
+  }
+
   #draw() {
+    const size = this.#thumb;
     const pen = this.canvas.getContext("2d");
     const ratio = this.canvas.width / this.view.width;
     const style = getComputedStyle(this.canvas);
@@ -69,9 +73,9 @@ export class LatentMap {
     const shown = [];
     this.about.points.forEach((point, i) => {
       const place = this.view.place(point);
-      const outside = place[0] < -THUMB || place[1] < -THUMB || place[0] > this.view.width + THUMB;
-      if (outside || place[1] > this.view.height + THUMB) return;
-      const free = shown.every(([x, y]) => Math.max(Math.abs(x - place[0]), Math.abs(y - place[1])) > THUMB * 1.15);
+      const outside = place[0] < -size || place[1] < -size || place[0] > this.view.width + size;
+      if (outside || place[1] > this.view.height + size) return;
+      const free = shown.every(([x, y]) => Math.max(Math.abs(x - place[0]), Math.abs(y - place[1])) > size * 1.15);
       const fits = this.sheet && free && this.#isChosen(i);
       if (fits) shown.push([...place, i]);
       pen.globalAlpha = this.#isChosen(i) ? 0.9 : 0.15;
@@ -81,9 +85,9 @@ export class LatentMap {
       pen.fill();
     });
     pen.globalAlpha = 1;
-    for (const [x, y, i] of shown) this.#drawThumbnail(pen, i, x, y, THUMB, ink(`--c${this.colours.of(i)}`));
+    for (const [x, y, i] of shown) this.#drawThumbnail(pen, i, x, y, size, ink(`--c${this.colours.of(i)}`));
     if (this.at >= 0) {
-      this.#drawThumbnail(pen, this.at, ...this.view.place(this.about.points[this.at]), THUMB * 1.3, ink("--ink"));
+      this.#drawThumbnail(pen, this.at, ...this.view.place(this.about.points[this.at]), size * 1.3, ink("--ink"));
     }
     if (this.here) drawMark(pen, this.view.place(this.here), ink("--sun"), "#201e1a");
   }
@@ -125,7 +129,7 @@ export class LatentMap {
   }
 
   #click(place, shift) {
-    const i = this.view.nearest(place, REACH);
+    const i = this.view.nearest(place, this.#thumb / 2);
     if (i < 0) this.on.decode(this.latent(this.view.point(place)));
     else if (shift) this.on.pin(i);
     else this.on.open(i);
@@ -170,7 +174,7 @@ export class LatentMap {
     picture.backgroundSize = `${columns * 100}% ${rows * 100}%`;
     picture.backgroundPosition = `${(100 * column) / Math.max(1, columns - 1)}% ${(100 * row) / Math.max(1, rows - 1)}%`;
     const [x, y] = this.view.place(points[i]);
-    const gap = THUMB * 0.65 + 10;
+    const gap = this.#thumb * 0.65 + 10;
     tip.style.left = `${x > this.view.width / 2 ? x - gap - tip.offsetWidth : x + gap}px`;
     tip.style.top = `${Math.min(Math.max(4, y - tip.offsetHeight / 2), this.view.height - tip.offsetHeight - 4)}px`;
   }

@@ -10,7 +10,7 @@ export function makeSlider(id, name, detail, reach, onChange) {
   label.htmlFor = id;
   label.append(Object.assign(document.createElement("span"), { textContent: name }));
   label.append(Object.assign(document.createElement("small"), { textContent: detail }));
-  const range = Object.assign(document.createElement("input"), { id, type: "range", min: -reach, max: reach, step: 0.01 });
+  const range = Object.assign(document.createElement("input"), { id, type: "range", min: -reach, max: reach, step: 0.05 });
   const number = Object.assign(document.createElement("input"), { type: "number", step: 0.1, value: 0 });
   number.setAttribute("aria-label", `${name}, as a number`);
   row.append(label, range, number);
@@ -23,7 +23,7 @@ export function makeSlider(id, name, detail, reach, onChange) {
     if (number.value !== "" && Number.isFinite(number.valueAsNumber)) onChange(number.valueAsNumber);
   });
   const show = value => {
-    if (document.activeElement !== range || Math.abs(range.value - value) > 0.02) range.value = value;
+    if (document.activeElement !== range || Math.abs(range.value - value) > 0.03) range.value = value;
     if (document.activeElement !== number || Math.abs(number.value - value) > 0.005) number.value = value.toFixed(2);
   };
   return { row, show };
