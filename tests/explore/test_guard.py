@@ -70,7 +70,9 @@ def test_a_page_asks_no_other_machine_and_tells_none_its_address(ask):
     assert b"http" not in ask("").body + ask("style.css").body + ask("main.js").body
 
 
-@pytest.mark.parametrize("path", ["/", "/model.json", "/wrong/model.json", "//", "/%00/", "/%C3%A9%FF", "/CUT", "/CASE/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/model.json", "/wrong/model.json", "//", "/%00/", "/%C3%A9%FF", "/CUT", "/CASE"]
+)
 def test_wrong_token(ask, explorer, path):
     token = urlsplit(explorer.address).path.strip("/")
     path = path.replace("CUT", token[:-1]).replace("CASE", token.swapcase())

@@ -1,5 +1,6 @@
 """The server: a page's files, and its questions to a model, over HTTP on this machine."""
 
+import errno
 import json
 import re
 import socket
@@ -127,8 +128,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         VAEError: naming `host` or `port`.
     """
     try:
+        if port >= 2**16:  # getaddrinfo would take the rest of a division
+            raise VAEError(f"port: {port} is not accepted. Give a whole number from 0 to {2**16 - 1:,}.")
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (OSError, UnicodeError, OverflowError) as e:
+    except (OSError, UnicodeError) as e:
         raise VAEError(f"host: {host}: {one_line(e)}. Give an address of this machine, such as 127.0.0.1.") from None
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         if sys.platform != "win32":  # where it would let two servers have one port
@@ -136,8 +139,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.bind(address)
         except OSError as e:
+            if e.errno == errno.EADDRNOTAVAIL:
+                raise VAEError(f"host: {host} is no address of this machine. Give one, such as 127.0.0.1.") from None
             raise VAEError(
-                f"port: cannot listen on {host}, port {port}: {one_line(e)}. Give another port, or 0."
+                f"port: {port}: {one_line(e.strerror or e)}. Give another one, or 0 for any free one."
             ) from None
         listener.listen(AT_A_TIME * 32)
         yield listener

@@ -1,7 +1,7 @@
 // Questions to the program that served this page, and what is said while it works or when it fails.
 
 const LATE_MS = 150; // after which the page says that it is busy
-let open = 0;
+let open = 0; // questions
 
 /** Returns the answer to a question: a picture as a Blob, anything else as an object. Throws an Error in plain words. */
 export async function ask(name, body) {
@@ -35,13 +35,13 @@ export function showError(text) {
 }
 
 function begin() {
-  if (open++ === 0) {
-    setTimeout(() => open && showBusy(true), LATE_MS);
-  }
+  document.body.dataset.open = ++open;
+  if (open === 1) setTimeout(() => open && showBusy(true), LATE_MS);
 }
 
 function end() {
-  if (--open === 0) showBusy(false);
+  document.body.dataset.open = --open;
+  if (!open) showBusy(false);
 }
 
 function showBusy(is) {
