@@ -1,7 +1,7 @@
 // The difference of two groups of pictures, and how much of it is added.
 
 import { cell, drawBlob } from "./cells.js";
-import { countLabels } from "./map.js";
+import { countLabels } from "./labels.js";
 import { ask, attempt } from "./server.js";
 import { makeSlider } from "./sliders.js";
 

@@ -34,6 +34,11 @@ export class View {
     return [this.x + (left - this.width / 2) / this.scale, this.y - (top - this.height / 2) / this.scale];
   }
 
+  /** Whether a place is on the canvas, or less than `margin` pixels beside it. */
+  contains([left, top], margin) {
+    return left > -margin && top > -margin && left < this.width + margin && top < this.height + margin;
+  }
+
   move(right, down) {
     this.all = false;
     this.x -= right / this.scale;
