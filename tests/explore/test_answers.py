@@ -184,3 +184,22 @@ def test_refusals_of_the_command(run_folder, capfd):
             ("gone",): "PATH: no such file or folder: gone.",
         }.items():
             assert error in refused(capfd, *command, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("host", "screen", "warned", "opened"), [("127.0.0.1", ":0", False, True), ("0.0.0.0", "", True, False)]
+)
+def test_elsewhere_than_on_this_machine_warns(run_folder, capfd, monkeypatch, host, screen, warned, opened):
+    pages = []
+    monkeypatch.setattr("webbrowser.open", pages.append)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("vae_simpsons.explore.server.serve", lambda listener, application, on_ready: on_ready())
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    monkeypatch.setenv("DISPLAY", screen)
+    assert main(["explore", "--ckpt", str(run_folder / "last.ckpt"), "--host", host]) == 0
+    out, err = capfd.readouterr()
+    address = out.splitlines()[1]
+    assert pages == [address] * opened
+    assert err.startswith(f"vae: --host {host}: others can reach this page") == warned and bool(err) == warned
+    assert f"http://{socket.gethostname() if warned else host}:" in address and ("ssh -N" in out) != warned
