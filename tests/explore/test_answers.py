@@ -98,7 +98,11 @@ def test_the_map_has_a_users_pictures_by_folder(model, tmp_path):
     paths = [str(tmp_path / "many"), archive, single]
     found = gather(model, paths, 500, None, no_progress)[0]
     labels = ["many/class_0"] * 10 + ["many/class_1"] * 10 + ["zipped.zip/class_0", "zipped.zip/class_1", ""]
-    assert found.labels == labels and found.source == "your pictures" and found.names[-1] == single
+    assert (
+        found.labels == labels
+        and found.source == "your pictures"
+        and found.names[-2:] == ["zipped.zip/class_1/pic_0001.png", "pic_0000.png"]
+    )
     found = gather(model, paths[:1], 5, None, no_progress)[0]
     assert found.source == "5 of your 20 pictures" and found.labels == ["class_0"] * 2 + ["class_1"] * 3
     for most in (1, 4001):
@@ -106,6 +110,14 @@ def test_the_map_has_a_users_pictures_by_folder(model, tmp_path):
             gather(model, paths, most, None, no_progress)
     with pytest.raises(VAEError, match="^PATH: no such file or folder: gone."):
         gather(model, ["gone"], 5, None, no_progress)
+
+
+def test_latents_that_are_not_finite(model, monkeypatch):
+    found, _ = gather(model, [], 5, None, no_progress)
+    nothing = torch.full((5, 8), torch.nan)
+    monkeypatch.setattr("vae_simpsons.explore.collection.encode", lambda network, x: (nothing, nothing))
+    with pytest.raises(VAEError, match="^path: the model encodes pictures to numbers that are not finite."):
+        Answers(model, found, None, no_progress)
 
 
 def test_without_the_runs_pictures_the_map_has_samples(named, tmp_path, monkeypatch):

@@ -117,6 +117,12 @@ def test_foreign_origin(ask, z, headers):
         assert reply.status == 403 and reply.error.startswith("Another page asked for this")
 
 
+def test_the_address_without_its_last_slash_leads_to_the_page(ask, explorer):
+    path = urlsplit(explorer.address).path
+    reply = ask(path.rstrip("/"), whole=True)
+    assert (reply.status, urlsplit(reply.headers["Location"]).path) == (308, path)
+
+
 def test_own_origin(ask, explorer, z):
     own = explorer.address.rpartition("/")[0].rpartition("/")[0]
     assert ask("decode", {"z": [z]}, Origin=own, Sec_Fetch_Site="same-origin").status == 200
@@ -244,3 +250,4 @@ def test_elsewhere_than_on_this_machine_addresses_in_numbers_are_its_own(host, a
     guard = Guard("0.0.0.0")
     request = Request(EnvironBuilder(f"/{guard.token}/", headers={"Host": host}).get_environ())
     assert (guard.refuse(request) is None) == accepted
+    assert not guard.is_local and Guard("127.0.0.2").is_local

@@ -37,7 +37,8 @@ def run_explore(options: Namespace) -> None:
     from vae_simpsons.explore.server import Application, listening, serve
     from vae_simpsons.progress import progress_bar, warn
 
-    with renamed(host="--host", port="--port", most="--images"), listening(options.host, options.port) as listener:
+    flags = renamed(host="--host", port="--port", most="--images", path="--ckpt")
+    with flags, listening(options.host, options.port) as listener:
         model = load_model(options)
         collection, remarks = gather(model, options.paths, options.images, options.cache_dir, progress_bar)
         application = Application(Answers(model, collection, options.cache_dir, progress_bar), Guard(options.host))

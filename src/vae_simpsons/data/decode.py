@@ -60,8 +60,7 @@ class Block(NamedTuple):
 
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     """Decodes `files` of `folder`; what a file contains never raises."""
-    _silence_libraries()
-    decoded = [_decoded_or_reason(partial(decode_image, folder / file.path, data), file.size) for file in files]
+    decoded = [_decoded_or_reason(partial(decode_image, folder / file.path, data)) for file in files]
     images = [d.pixels for d in decoded if isinstance(d, Decoded)]
     none = torch.empty(0, data.channels, *data.size, dtype=torch.uint8)
     outcomes = [d.facts if isinstance(d, Decoded) else d for d in decoded]
@@ -84,8 +83,7 @@ def decode_image(path: Path, data: Data) -> Decoded:
 
 def decode_bytes(raw: bytes, data: Data) -> Decoded | str:
     """Returns the image in the bytes of a file, or the reason why there is none; what they contain never raises."""
-    _silence_libraries()
-    return _decoded_or_reason(lambda: _decode(raw, data), len(raw))
+    return _decoded_or_reason(partial(_decode, raw, data))
 
 
 def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
@@ -136,6 +134,8 @@ def jpeg_reduction(width: int, height: int, data: Data) -> int:
 
 def _decode(raw: bytes, data: Data) -> Decoded:
     """Returns the image in the bytes of a file, as decode_image does."""
+    if not raw:
+        raise ValueError("empty")
     with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
         width, height = image.size
         facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
@@ -226,14 +226,15 @@ def _without_transparency(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _decoded_or_reason(decode: Callable[[], Decoded], file_bytes: int) -> Decoded | str:
-    """Returns decode(), or in words why the file, of so many bytes, is no image."""
+def _decoded_or_reason(decode: Callable[[], Decoded]) -> Decoded | str:
+    """Returns decode(), or in words why the file is no image."""
+    _silence_libraries()
     try:
         return decode()
     except MemoryError:
         return "too large for the memory"
     except UnidentifiedImageError:
-        return f"not an image ({', '.join(FORMATS)})" if file_bytes else "empty"
+        return f"not an image ({', '.join(FORMATS)})"
     except OSError as e:
         return one_line(e.strerror or e)
     except Exception as e:  # Pillow raises a dozen kinds for damaged bytes; all mean that the file is not an image

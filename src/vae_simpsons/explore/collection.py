@@ -56,15 +56,16 @@ def gather(
 def _from_paths(
     model: VAE, paths: Sequence[str], most: int, cache_dir: str | None, progress: Progress
 ) -> tuple[Collection, list[str]]:
-    labels, folders = [], [Path(path).expanduser() for path in paths]
+    names, labels, folders = [], [], [Path(path).expanduser() for path in paths]
     for folder in folders:
-        names = model.open_pictures("PATH", [folder], cache_dir, progress).names
-        labels += [label_of(Path(name), folder, len(folders) > 1) for name in names]
+        for path in map(Path, model.open_pictures("PATH", [folder], cache_dir, progress).names):
+            names.append(path.relative_to(folder.parent).as_posix())  # where the folder is, the page need not know
+            labels.append(label_of(path, folder, len(folders) > 1))
     pictures = model.open_pictures("PATH", folders, cache_dir, progress)
     chosen = spread(len(pictures), most)
     source = f"{len(chosen):,} of your {len(pictures):,} pictures" if len(chosen) < len(pictures) else "your pictures"
-    names, pixels = [pictures.names[i] for i in chosen], pictures.take(chosen)
-    return Collection(source, pixels, names, [labels[i] for i in chosen]), pictures.left_out
+    found = Collection(source, pictures.take(chosen), [names[i] for i in chosen], [labels[i] for i in chosen])
+    return found, pictures.left_out
 
 
 def _from_run(model: VAE, most: int, cache_dir: str | None, progress: Progress) -> Collection:
@@ -88,6 +89,9 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
     """Returns mu (n, *latent) of uint8 pictures (n, C, H, W), and the mean KL of each latent dimension, nats, (D,).
 
     An autoencoder has None for the KL.
+
+    Raises:
+        VAEError: naming `path`: the model encodes to numbers that are not finite.
     """
     blocks = pixels.split(block_size(model.network))
     report, found, done = progress("encoding images", len(pixels)), [], 0
@@ -96,6 +100,8 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
         done += len(mu)
         report(done)
     mu = torch.cat([mu for mu, _ in found])
+    if not mu.isfinite().all():
+        raise VAEError("path: the model encodes pictures to numbers that are not finite. Give an earlier checkpoint.")
     if not model.network.variational:
         return mu, None
     log_var = torch.cat([log_var for _, log_var in found])
@@ -107,12 +113,12 @@ def spread(count: int, most: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def label_of(name: Path, folder: Path, named: bool) -> str:
-    """Returns the class of the picture `name` found in `folder`: the sub-folder that it is in.
+def label_of(path: Path, folder: Path, named: bool) -> str:
+    """Returns the class of the picture at `path` in `folder`: the sub-folder that it is in.
 
     Args:
         named: with the folder's own name before it, since there are others.
     """
-    parts = name.relative_to(folder).parts[:-1]
-    own = (folder.name,) if named and name != folder else ()
+    parts = path.relative_to(folder).parts[:-1]
+    own = (folder.name,) if named and path != folder else ()
     return "/".join((*own, *parts))

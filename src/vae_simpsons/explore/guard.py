@@ -45,16 +45,14 @@ class Guard:
 
     def __init__(self, host: str) -> None:
         self.token = secrets.token_urlsafe(24)
-        self.is_local = host in LOCAL
+        self.is_local = host in LOCAL or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
         self.names = {*LOCAL, host.lower()} | (set() if self.is_local else {socket.gethostname().lower()})
 
     def refuse(self, request: Request) -> Refusal | None:
         """Returns why a request is refused; None for one to answer."""
         host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
         if not self._is_own(host):
-            return Refusal(
-                403, "This page answers under the name localhost or 127.0.0.1 only. Open the printed address."
-            )
+            return Refusal(403, "This is no name of this machine. Open the printed address.")
         site = request.headers.get("Sec-Fetch-Site", "none")
         if site not in ("none", "same-origin") or (origin is not None and _netloc(origin) != host):
             return Refusal(403, "Another page asked for this. Open the printed address itself.")

@@ -67,7 +67,7 @@ class Application:
                 return self._ask(name, request)
             if request.method != "GET":
                 return _failed(405, "GET and POST alone are answered.")
-            return self._show(name)
+            return self._show(name, request)
         except VAEError as e:
             return _failed(400, one_line(e))
         except Exception:  # a bug: where it is, the terminal is told and the page is not
@@ -76,7 +76,9 @@ class Application:
             traceback.print_exc()
             return _failed(500, "The program failed at this; the terminal says where. What you have here is kept.")
 
-    def _show(self, name: str) -> Response:
+    def _show(self, name: str, request: Request) -> Response:
+        if not name and not request.path.endswith("/"):  # addresses on the page continue its own
+            return Response(status=308, headers={"Location": f"/{self.guard.token}/"})
         if name in self.files:
             kind, content = self.files[name]
             return Response(content, mimetype=kind)
