@@ -11,12 +11,12 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Generator, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from vae_simpsons.data.folder import EXTENSIONS
 from vae_simpsons.errors import VAEError, one_line
@@ -31,7 +31,7 @@ MAX_HEADER_BYTES = 2**20  # of a tar's header for a long name or for attributes
 SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|GIF8[79]a|II\*\0|MM\0\*", re.DOTALL)
 SIGNATURE_BYTES = 12
 BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError)
+DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError)
 DAMAGED += (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 # The Kaggle archive "The Simpsons Characters Data": one folder a character in KAGGLE, all of it again in
@@ -56,14 +56,14 @@ class Member(NamedTuple):
     name: str
     is_file: bool  # not a folder, link or device
     skip_bytes: int  # that must be unpacked to skip it: a tar has no index
-    open: Callable[[], IO[bytes] | None]
+    open: Callable[[], IO[bytes]]
 
 
 class BoundedTarInfo(tarfile.TarInfo):
     """The header of a tar entry; long names and attributes come in headers of their own, which tarfile reads whole."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Returns the entry of a header block, unless it claims to be larger than any name is."""
         entry = super().frombuf(buf, encoding, errors)
         names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -100,7 +100,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> Unpacked:
     """
     left_bytes = max(FREE_BYTES, MAX_RATIO * archive.stat().st_size)
     result = Unpacked(folder)
-    names: set[PurePosixPath | None] = set()
+    names: set[PurePosixPath] = set()
     with closing(_read_members(archive, progress)) as members:
         for member in members:
             target = target_of(member.name)
@@ -115,7 +115,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> Unpacked:
                 reason = _write_image(folder / target, content)
             if reason:
                 result.skipped[reason] += 1
-            else:
+            elif target:
                 names.add(target)
     del result.skipped["folders"]
     result.written = len(names)
@@ -145,7 +145,7 @@ def describe_skipped(skipped: Counter[str]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in skipped.most_common()) or "it is empty"
 
 
-def _read_members(archive: Path, progress: Progress) -> Iterator[Member]:
+def _read_members(archive: Path, progress: Progress) -> Generator[Member, None, None]:
     """Yields the entries of an archive, and shows how many are done; damage may show at any of them."""
     try:
         if zipfile.is_zipfile(archive):
