@@ -134,7 +134,8 @@ class Answers:
             None if name is None else str(name), read_number(fields, "guidance", None, 0.0, 100.0),
             read_number(fields, "steps", None, 1, MAX_STEPS), read_number(fields, "temperature", 1.0, 0.01, 10.0),
         )  # fmt: skip
-        labels = any_classes(self.network.prior, count, seed) if name is None else asked.labels(count)
+        given = asked.labels(count)
+        labels = any_classes(self.network.prior, count, seed) if given is None else given
         noise = next(prior_noise(self.network.latent_shape, count, seed, block_size(self.network)))[:count]
         device = device_of(self.network)
         with torch.inference_mode():

@@ -104,13 +104,13 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
         raise VAEError("path: the model encodes pictures to numbers that are not finite. Give an earlier checkpoint.")
     if not model.network.variational:
         return mu, None
-    log_var = torch.cat([log_var for _, log_var in found])
+    log_var = torch.cat([part for _, part in found if part is not None])
     return mu, kl_by_dimension(mu.flatten(1), log_var.flatten(1))
 
 
-def spread(count: int, most: int) -> np.ndarray:
+def spread(count: int, most: int) -> list[int]:
     """Returns at most `most` of the numbers below `count`, evenly spread, ascending."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
 
 
 def label_of(path: Path, folder: Path, named: bool) -> str:
