@@ -1,7 +1,12 @@
 """Pictures to train on, drawn here, and a network small enough to train in a second."""
 
-from collections.abc import Mapping
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -24,6 +29,14 @@ TINY = {
     "trainer.max_epochs": "2",
     "trainer.accelerator": "cpu",
 }
+
+
+class Explorer(NamedTuple):
+    """A `vae explore` that runs."""
+
+    address: str
+    pid: int
+    printed: list[str]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -94,3 +107,21 @@ def build_network(size: int = 32, widths=(8, 16), latent_dim: int = 8, channels:
     model = {"model.widths": list(widths), "model.latent_dim": latent_dim, "model.variational": variational}
     torch.manual_seed(0)
     return build_autoencoder(from_flat(data | model))
+
+
+@pytest.fixture(scope="session")
+def explorer(run_folder, cache) -> Iterator[Explorer]:
+    """`vae explore` of that run, in a process of its own, which must print nothing else and end on Ctrl-C."""
+    kept = f"--data.cache_dir={cache / 'vae-simpsons'}"
+    command = ["explore", "--ckpt", str(run_folder / "last.ckpt"), "--no-browser", "--device", "cpu", kept]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-m", "vae_simpsons", *command], **pipes)
+    try:
+        printed = [process.stdout.readline() for _ in range(3)]
+        yield Explorer(re.search(r"http://\S+", "".join(printed))[0], process.pid, printed)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (0, "ended\n", "")
+    finally:
+        process.kill()
+        process.wait()

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "src" / "vae_simpsons"
 LEVELS = [
     {"__main__"},
     {"cli"},
+    {"explore"},
     {"api", "training"},
     {"evaluation", "inference", "export"},
     {"checkpoint", "data", "images"},

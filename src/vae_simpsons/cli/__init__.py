@@ -13,6 +13,7 @@ from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import DATA
 from vae_simpsons.cli.decode import DECODE
 from vae_simpsons.cli.evaluate import EVALUATE
+from vae_simpsons.cli.explore import EXPLORE
 from vae_simpsons.cli.fit_prior import FIT_PRIOR
 from vae_simpsons.cli.interpolate import INTERPOLATE
 from vae_simpsons.cli.neighbors import NEIGHBORS
@@ -45,6 +46,7 @@ VERBS: dict[str, Verb | Group] = {
     "traverse": TRAVERSE,
     "arithmetic": ARITHMETIC,
     "neighbors": NEIGHBORS,
+    "explore": EXPLORE,
     "evaluate": EVALUATE,
     "compare": COMPARE,
     "encode": ENCODE,

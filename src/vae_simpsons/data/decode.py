@@ -8,11 +8,11 @@ import hashlib
 import io
 import logging
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +60,7 @@ class Block(NamedTuple):
 
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     """Decodes `files` of `folder`; what a file contains never raises."""
-    _silence_libraries()
-    decoded = [_decoded_or_reason(folder / file.path, data) for file in files]
+    decoded = [_decoded_or_reason(partial(decode_image, folder / file.path, data)) for file in files]
     images = [d.pixels for d in decoded if isinstance(d, Decoded)]
     none = torch.empty(0, data.channels, *data.size, dtype=torch.uint8)
     outcomes = [d.facts if isinstance(d, Decoded) else d for d in decoded]
@@ -79,13 +78,12 @@ def decode_image(path: Path, data: Data) -> Decoded:
         raise ValueError("not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"{status.st_size:,} bytes, more than {MAX_BYTES:,}")
-    raw = path.read_bytes()
-    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        width, height = image.size
-        facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
-        pixels = _decode_pixels(image, raw, data)  # (C, h, w)
-        orientation = image.getexif().get(ORIENTATION, 1)
-    return Decoded(_prepare(pixels, width, height, orientation, data), facts)
+    return _decode(path.read_bytes(), data)
+
+
+def decode_bytes(raw: bytes, data: Data) -> Decoded | str:
+    """Returns the image in the bytes of a file, or the reason why there is none; what they contain never raises."""
+    return _decoded_or_reason(partial(_decode, raw, data))
 
 
 def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
@@ -132,6 +130,18 @@ def jpeg_reduction(width: int, height: int, data: Data) -> int:
     short, long = sorted(data.size)
     spare = min(width, height) * short / (3 * long * (data.resize or short))
     return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
+
+
+def _decode(raw: bytes, data: Data) -> Decoded:
+    """Returns the image in the bytes of a file, as decode_image does."""
+    if not raw:
+        raise ValueError("empty")
+    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        width, height = image.size
+        facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
+        pixels = _decode_pixels(image, raw, data)  # (C, h, w)
+        orientation = image.getexif().get(ORIENTATION, 1)
+    return Decoded(_prepare(pixels, width, height, orientation, data), facts)
 
 
 def _check_size(width: int, height: int, file_bytes: int) -> None:
@@ -217,13 +227,15 @@ def _without_transparency(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _decoded_or_reason(path: Path, data: Data) -> Decoded | str:
+def _decoded_or_reason(decode: Callable[[], Decoded]) -> Decoded | str:
+    """Returns decode(), or in words why the file is no image."""
+    _silence_libraries()
     try:
-        return decode_image(path, data)
+        return decode()
     except MemoryError:
         return "too large for the memory"
     except UnidentifiedImageError:
-        return f"not an image ({', '.join(FORMATS)})" if path.stat().st_size else "empty"
+        return f"not an image ({', '.join(FORMATS)})"
     except OSError as e:
         return one_line(e.strerror or e)
     except Exception as e:  # Pillow raises a dozen kinds for damaged bytes; all mean that the file is not an image
