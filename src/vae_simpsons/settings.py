@@ -37,6 +37,10 @@ Text = restricted_string_type(
 )
 
 
+NUMBER = r"-?\d+(\.\d+)?(e[-+]?\d+)?"
+LEVELS = rf" *(u?int16|u?int32|float32) +{NUMBER} +{NUMBER} *"
+Levels = restricted_string_type("levels, such as 'uint16 0 4095, float32 0 1'", rf"{LEVELS}(,{LEVELS})*\Z")
+
 Count = ranged(int, 1, 1_000_000)
 Side = ranged(int, 1, 4096)
 Machines = ranged(int, 1, 1024)
@@ -66,6 +70,11 @@ class Data:
     )
     resize: ranged(int, 1, 16384) | None = setting(
         None, "short side in pixels before the crop; null: just large enough for data.image_size"
+    )
+    levels: Levels | None = setting(
+        None,
+        "which values are black and white in files of 16 bits and more that do not say so, by the type of the values: "
+        "'uint16 0 4095, float32 0 1'; null: those that the folder as a whole has",
     )
     train_fraction: Factor = setting(0.75, "fraction of the images that trains; the rest validates")
     split: Literal["sorted", "shuffled", "grouped"] = setting(

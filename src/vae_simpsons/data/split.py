@@ -44,6 +44,7 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
         cut = int(count * data.train_fraction)
         train, val = np.sort(order[:cut]), np.sort(order[cut:])
     if not len(train) or not len(val):
+        _check_alike(index, data)
         side = "training" if not len(train) else "validation"
         raise VAEError(
             f"data.train_fraction: {data.train_fraction:g} of {len(index.paths)} images (data.split {data.split}) "
@@ -112,6 +113,16 @@ def count_classes(manifest: Path, side: str) -> Counter[str]:
             return Counter(row["class"] for row in csv.DictReader(file) if row["side"] == side)
     except (OSError, KeyError, csv.Error):
         return Counter()
+
+
+def _check_alike(index: Index, data: Data) -> None:
+    """Refuses a grouped split of images that are all near-duplicates: frames of a fixed camera, say."""
+    if data.split == "grouped" and len(index.paths) > 1 and len(set(index.groups)) == 1:
+        alike = "copies" if len(index.copies()) == 1 else "near-duplicates"
+        raise VAEError(
+            f"data.split: all {len(index.paths)} images are {alike} of each other, and grouped keeps those on one "
+            "side, which leaves none for the other. Give other pictures too, or --data.split shuffled."
+        )
 
 
 def _draw_grouped(index: Index, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
