@@ -43,6 +43,16 @@ def test_grouped_is_the_default_and_drops_copies_but_the_first():
     assert sorted([*train, *val]) == [0, 1, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize(("hashes", "alike"), [(range(120), "near-duplicates"), ([7] * 120, "copies")])
+def test_pictures_of_a_fixed_camera_are_said_to_be_alike(hashes, alike):
+    index = index_of(["day"] * 60 + ["night"] * 60, groups=[0] * 120, hashes=hashes)
+    with pytest.raises(
+        VAEError, match=rf"^data.split: all 120 images are {alike} of each other.*--data.split shuffled"
+    ):
+        draw_split(index, Data(), 1)
+    assert len(draw_split(index, Data(split="shuffled"), 1).val) == 30
+
+
 images = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.integers(0, 60)), min_size=30, max_size=200)
 
 

@@ -1,6 +1,6 @@
 """What is known of the images of a folder after reading them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from posixpath import dirname
@@ -13,6 +13,7 @@ from vae_simpsons.errors import VAEError, one_line
 
 MAX_UNREADABLE = 0.1  # share of unreadable images above which a folder is not a data set
 SHOWN_OTHERS = 8
+IN_ARCHIVE = "damaged in the archive"  # why an image is unreadable
 
 
 class Facts(NamedTuple):
@@ -84,7 +85,7 @@ class Index:
 
 def describe_others(others: Mapping[str, int]) -> str:
     """Returns how many files are ignored, by ending or reason, the most frequent first, and what reads HEIC."""
-    counts = Counter(others).most_common()
+    counts = sorted(others.items(), key=lambda entry: (-entry[1], entry[0]))
     entries = [f"{one_line(k)} {n:,}" if k.startswith(".") else f"{n:,} {k}" for k, n in counts[:SHOWN_OTHERS]]
     more = [f"and {len(counts) - SHOWN_OTHERS:,} other endings"] if len(counts) > SHOWN_OTHERS else []
     heic = set(others).intersection(HEIC_EXTENSIONS) - set(EXTENSIONS)
@@ -97,9 +98,10 @@ def check_readable(index: Index) -> None:
     count = len(index.paths) + len(index.unreadable)
     if len(index.unreadable) > MAX_UNREADABLE * count:
         path, reason = index.unreadable[0]
+        remedy = "download the archive again" if reason == IN_ARCHIVE else "fix or remove them"
         raise VAEError(
             f"data.path: {len(index.unreadable)} of {count} images are unreadable, the first {path!r} ({reason}). "
-            f"Up to {MAX_UNREADABLE:.0%} are skipped. 'vae data check' lists them: fix or remove them."
+            f"Up to {MAX_UNREADABLE:.0%} are skipped. 'vae data check' lists them: {remedy}."
         )
 
 

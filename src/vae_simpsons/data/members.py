@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vae_simpsons.data.index import IN_ARCHIVE
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.progress import Progress
 
@@ -23,15 +24,16 @@ DAMAGED += (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 CUT_SHORT = "ends too early: it is cut short, or was not downloaded in full. Download it again"
 NEITHER = "is a file, and no zip or tar. Give a folder of images, or an archive of one"
+NO_TAR = "and not a tar, or cut short. Download it again, or give a zip or tar of images"
 UNPACK = "Unpack it yourself and give the folder"
 KINDS = {  # what a file is that is no zip or tar, by its first bytes
     b"PK\3\4": f"starts like a zip and {CUT_SHORT}",
     b"Rar!\x1a\7": f"is a RAR archive, and no zip or tar. {UNPACK}",
     b"7z\xbc\xaf\x27\x1c": f"is a 7z archive, and no zip or tar. {UNPACK}",
     b"\x28\xb5\x2f\xfd": f"is packed with zstd, and no zip or tar. {UNPACK}",
-    b"\x1f\x8b\x08": f"is packed with gzip, and holds no tar or {CUT_SHORT}",
-    b"BZh": f"is packed with bzip2, and holds no tar or {CUT_SHORT}",
-    b"\xfd7zXZ\0": f"is packed with xz, and holds no tar or {CUT_SHORT}",
+    b"\x1f\x8b\x08": f"is packed with gzip, {NO_TAR}",
+    b"BZh": f"is packed with bzip2, {NO_TAR}",
+    b"\xfd7zXZ\0": f"is packed with xz, {NO_TAR}",
 }
 
 
@@ -120,7 +122,7 @@ def read_members(archive: Path, progress: Progress) -> Iterator[Member]:
 
 def why_unreadable(error: Exception) -> str:
     """Returns the reason why an entry cannot be unpacked."""
-    return METHOD if isinstance(error, NotImplementedError) else "damaged in the archive"
+    return METHOD if isinstance(error, NotImplementedError) else IN_ARCHIVE
 
 
 def _read_rest(file: IO[bytes]) -> None:
