@@ -113,8 +113,8 @@ def test_files_of_other_endings_are_counted(tmp_path):
     assert [Path(file.path).name for file in find_files(tmp_path, others)] == ["a.JFIF", "c.avif", "b.jpe"]
     assert others == {".heic": 2, "without an ending": 1, ".txt": 1}
     index = Index(others=others)
-    assert (
-        index.ignored() == "4 other files: .heic 2, 1 without an ending, .txt 1 (pip install pillow-heif reads .heic)"
+    assert index.ignored() == (
+        "4 other files: .heic 2, .txt 1, 1 without an ending (pip install pillow-heif reads .heic)"
     )
     assert Index().ignored() is None
 
@@ -132,15 +132,12 @@ def test_heic_is_read_where_its_plugin_is_installed(tmp_path):
     (tmp_path / "site" / "pillow_heif.py").write_text(PLUGIN)
     touch(tmp_path / "pics" / "a.heic").write_bytes(b"P6\n1 1\n255\n\1\2\3")
     script = (
-        "import sys; from pathlib import Path; from vae_simpsons.data import decode, folder; from vae_simpsons import settings\n"
-        "pics = Path(sys.argv[1]); data = settings.Data(image_size=1)\n"
-        "print(decode.decode_block(pics, folder.find_files(pics), data).pixels.flatten().tolist())"
+        "import sys; from pathlib import Path; from vae_simpsons.data.decode import *\n"
+        "from vae_simpsons.data.folder import find_files\n"
+        "pics = Path(sys.argv[1])\n"
+        "print(decode_block(pics, find_files(pics), Data(image_size=1)).pixels.flatten().tolist())"
     )
     paths = os.pathsep.join([str(tmp_path / "site"), *sys.path])
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "pics")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": paths},
-    )
+    command = [sys.executable, "-c", script, str(tmp_path / "pics")]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
     assert run.stdout.strip() == "[1, 2, 3]", run.stderr
