@@ -39,6 +39,9 @@ TIFFS = {
     (b"MM", 1, 3, 64): ("F", "F;64BF"),
 }
 
+NATIVE = {"F;32BF": "F;32NF", "F;64BF": "F;64NF", "I;16BS": "I;16NS", "I;32B": "I;32N", "I;32BS": "I;32NS"}
+WIDTH, LENGTH, BITS_PER_SAMPLE, PLANES = 256, 257, 258, 284  # TIFF tags
+
 
 @cache  # once a process
 def prepare_pillow() -> None:
@@ -54,6 +57,22 @@ def prepare_pillow() -> None:
     BmpImagePlugin.BIT2MODE.setdefault(2, ("P", "P;2"))
     if HAS_HEIC:
         import_module("pillow_heif").register_heif_opener()
+
+
+def correct_tiff(image: Image.Image) -> None:
+    """Makes an opened TIFF, not loaded yet, be read as libtiff gives its samples: in the machine's order of bytes.
+
+    Pillow reads floats and signed numbers of a compressed big-endian file in the wrong order, and colours of 16 bits
+    in planes, where they are not compressed, as if they had 8.
+    """
+    if image.format != "TIFF" or not image.tile:
+        return
+    first, tags = image.tile[0], image.tag_v2
+    if first.codec_name == "libtiff":
+        image.tile = [first._replace(args=(NATIVE.get(first.args[0], first.args[0]), *first.args[1:]))]
+    elif tags.get(PLANES) == 2 and max(tags.get(BITS_PER_SAMPLE, (1,))) == 16 and image.mode in ("RGB", "RGBA"):
+        whole, arguments = (0, 0, tags[WIDTH], tags[LENGTH]), (f"{image.mode};16N", False, tags.offset)
+        image.tile, image.use_load_libtiff = [type(first)("libtiff", whole, 0, arguments)], True
 
 
 def as_pillow_reads_it(raw: bytes) -> bytes:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from vae_simpsons.data.formats import correct_tiff
+
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags; TIFF 6.0
 LEAST_VALUE, MOST_VALUE = 280, 281  # TIFF: of the samples, for statistics
 BLACK_VALUE, WHITE_VALUE = 340, 341  # TIFF: SMinSampleValue and SMaxSampleValue
@@ -46,6 +48,7 @@ def read_samples(image: Image.Image, raw: bytes | None) -> Samples | None:
     Args:
         raw: the picture's file, from which the 16 bits of colours are read; Pillow itself keeps 8.
     """
+    correct_tiff(image)
     tags, low = getattr(image, "tag_v2", {}), _low_bytes(image, raw)
     image.load()
     if low is not None:
@@ -122,6 +125,7 @@ def _low_bytes(image: Image.Image, raw: bytes | None) -> np.ndarray | None:
         return None
     other = "RGBA" if mode.startswith("LA") else mode[:-1] + OTHER_ORDER[mode[-1]]  # LA;16 has as many bytes as RGBA
     with Image.open(io.BytesIO(raw), formats=[image.format]) as again:
+        correct_tiff(again)
         again.tile = [
             tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in again.tile
         ]
