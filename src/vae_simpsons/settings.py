@@ -330,7 +330,8 @@ def _describe(option: Any) -> tuple[str, str]:
     if option is bool:
         return "BOOL", "true or false"
     if isinstance(option, type):
-        return "INT" if issubclass(option, int) else "NUMBER" if issubclass(option, float) else "PATH", option.__name__
+        shown = {int: "INT", float: "NUMBER", str: "PATH" if option is Text else "TEXT"}
+        return next(shown[base] for base in shown if issubclass(option, base)), option.__name__
     return str(option), "null" if option is None else str(option)
 
 

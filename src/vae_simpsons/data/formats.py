@@ -81,6 +81,6 @@ def as_pillow_reads_it(raw: bytes) -> bytes:
     It takes a BMP of 4 or 8 bits a pixel (at byte 28) whose palette has two colours (byte 46), black and white, for
     one of 1 bit; without the number of colours it does not.
     """
-    if raw.startswith(b"BM") and raw[28:30] in (b"\4\0", b"\x08\0") and raw[46:50] == b"\2\0\0\0":
+    if raw.startswith(b"BM") and raw[14:15] >= b"\x28" and raw[28:30] in (b"\4\0", b"\x08\0") and raw[46:50] == b"\2\0\0\0":
         return raw[:46] + bytes(4) + raw[50:]
     return raw
