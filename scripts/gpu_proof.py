@@ -40,12 +40,12 @@ from gpu_proof.supervise import Part, budget_s, run_part, run_within, vae
 
 # Weights are seconds at the usual 8 minutes; what one part leaves of its share, those after it have.
 PARTS = [
-    Part("machine", 25, 60),
-    Part("tests", 140),
-    Part("steps", 115),
-    Part("published", 150),
-    Part("quality", 15, 15),
-    Part("pictures", 15, 30),
+    Part("machine", 12, 60),
+    Part("tests", 90),
+    Part("steps", 45),
+    Part("published", 70),
+    Part("quality", 30, 60),
+    Part("pictures", 5, 30),
 ]
 
 

@@ -8,7 +8,7 @@ import sys
 from gpu_proof import pytest_lines
 from gpu_proof.setup import ROOT, Deadline, Notes, Setup
 
-PROCESSES = 4  # they share the GPU; most of a test is Python
+PROCESSES = 8  # they share the GPU; most of a test is Python
 TEST_LIMIT_S = 90
 
 

@@ -114,6 +114,17 @@ def format_report(proof: Figures) -> str:
     return "\n".join(lines + report_runs(published, parts.get("quality", {}), parts.get("pictures", {}))) + "\n"
 
 
+EVALUATED = (  # of `vae evaluate`, by group and name
+    "reconstruction/mse",
+    "reconstruction/KD-EffNetLite0 of reconstructions",
+    "samples/KD-EffNetLite0",
+    "samples/sharpness of samples",
+    "labels/label accuracy, samples",
+    "labels/label accuracy, real images",
+    "memorisation/memorised share, features",
+)
+
+
 def report_runs(published: Figures, quality: Figures, pictures: Figures) -> list[str]:
     """The whole runs, and the pictures."""
     lines = []
@@ -129,4 +140,6 @@ def report_runs(published: Figures, quality: Figures, pictures: Figures) -> list
     if quality.get("rows"):
         rows = [row | (row["final"] or {}) for row in quality["rows"]]
         lines += format_table(("config", "minutes", "seconds", "epoch", "val/mse", "val/kl", "stopped"), rows) + [""]
+        measured = [{"config": row["config"], **row.get("evaluated", {})} for row in rows]
+        lines += format_table(("config", *EVALUATED), measured) + [""]
     return lines + [f"![{name}]({name})" for name in pictures.get("files", [])]

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -45,10 +46,18 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@lru_cache
 def has_bfloat16() -> bool:
     """Whether the processor has instructions for bfloat16; without them half precision can be slower than single."""
     flags = Path("/proc/cpuinfo").read_text().split() if sys.platform == "linux" else []
     return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 numbers faster than 32-bit ones."""
+    if device.type == "cpu":
+        return has_bfloat16()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def seed_device(device: torch.device, seed: int) -> None:

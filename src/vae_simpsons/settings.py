@@ -127,11 +127,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Adam and its learning rate."""
+    """What trains the autoencoder, and its learning rate."""
 
-    kind: Literal["adam", "adamw"] = setting("adam", "adamw: weight decay apart from the gradient")
+    kind: Literal["adam", "adamw", "muon"] = setting(
+        "adam", "adamw: weight decay apart from the gradient; muon: steps of one length in all directions of a layer"
+    )
     lr: Positive = setting(0.005, "highest learning rate")
-    weight_decay: NotNegative = setting(0.0, "adam: L2 penalty added to the gradient; adamw: share of lr taken off")
+    weight_decay: NotNegative = setting(0.0, "adam: L2 penalty added to the gradient; else: share of lr taken off")
     beta2: Average = setting(0.999, "decay of Adam's mean squared gradient; 0.99 forgets faster, for short runs")
     schedule: Literal["exponential", "cosine", "constant"] = setting(
         "exponential", "exponential: times lr_decay after each epoch; cosine: down to zero at the end; constant"
@@ -152,7 +154,7 @@ class Prior:
     components: ranged(int, 1, 1000) = setting(1, "gaussian: how many make the mixture, without labels")
     epochs: Count = setting(100, "flow: number of epochs, after those of the autoencoder")
     batch_size: ranged(int, 2, 1_000_000) = setting(64, "flow: latents per step, in each process")
-    lr: Positive = setting(0.001, "flow: highest learning rate of AdamW, which ends at zero")
+    lr: Positive = setting(0.01, "flow: highest learning rate of Muon, which ends at zero")
     width: ranged(int, 8, 65_536) = setting(192, "flow: channels of its layers")
     depth: ranged(int, 1, 1000) = setting(6, "flow: its layers")
     dropout: ranged(float, 0, 0.9) = setting(0.0, "flow: share of activations left out while training, against copies")
@@ -174,7 +176,7 @@ class Trainer:
     )
     engine: Literal["auto", "graph", "compile", "eager"] = setting(
         "auto",
-        "eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: eager, until graph is proven",
+        "eager: op by op; graph: a CUDA graph a step; compile: torch.compile; auto: graph where it can be, else eager",
     )
     deterministic: bool = setting(False, "slower GPU kernels that give the same bits every time; a CPU's always do")
     gradient_clip_val: Positive | None = setting(None, "maximum norm of the gradient; null: no clipping")

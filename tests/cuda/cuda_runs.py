@@ -24,6 +24,17 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 # Rates that 32 bits hold exactly. A graph reads its learning rate from a tensor of 32 bits: where 0.005 is rounded,
 # Adam makes of the eighth digit a difference of 1e-4 in some weights after nine steps, and only loose bounds would do.
 EXACT = {"optimizer.lr": "0.00390625", "optimizer.lr_decay": "0.5"}
+# A spatial autoencoder, then a flow; averages, schedule and likelihood of the sharp configs.
+BOTH_STAGES = tuple(
+    flags(
+        {
+            "model.latent": "spatial", "model.width": "16", "model.blocks": "1", "model.latent_channels": "2",
+            "objective.sigma": "optimal", "optimizer.kind": "muon", "optimizer.schedule": "cosine",
+            "optimizer.ema": "0.9", "trainer.gradient_clip_val": "1", "prior.kind": "flow", "prior.labels": "true",
+            "prior.epochs": "3", "prior.batch_size": "8", "prior.width": "16", "prior.depth": "2", "prior.lr": "0.001",
+        }
+    )
+)  # fmt: skip
 
 
 def allow_graph(monkeypatch: pytest.MonkeyPatch, device: str) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from conftest import draw_pictures
 from cuda_runs import (
+    BOTH_STAGES,
     DEVICES,
     allow_graph,
     arguments,
@@ -21,7 +22,8 @@ from vae_simpsons.cli import main
 DETERMINISTIC = "--trainer.deterministic=true"
 # How far captured steps may be from plain ones after nine of them: the same kernels, perhaps not in the same order. A
 # bfloat16 product rounds at 2^-8, and Adam's first steps have the full learning rate in whatever direction it says.
-CLOSE = {"32-true": (1e-4, 1e-5), "tf32": (1e-3, 1e-3), "bf16-mixed": (0.0, 0.03)}
+CLOSE = {"32-true": (1e-4, 1e-5), "tf32": (1e-3, 1e-3), "bf16-mixed": (0.0, 0.03), "muon": (1e-3, 1e-3)}
+MUON = "--optimizer.kind=muon"  # whose products are bfloat16 where that is fast
 GPU_ONLY = pytest.mark.cuda
 WAYS = {
     "plain": ("32-true",),
@@ -29,8 +31,10 @@ WAYS = {
     "logged": ("32-true", "--trainer.log_every_n_steps=2", "--trainer.on_nonfinite=skip"),
     "autoencoder": ("32-true", "--model.variational=false", "--optimizer.weight_decay=0.1"),
     "bf16": ("bf16-mixed",),
+    "flow": ("32-true", *BOTH_STAGES, "--data.horizontal_flip=true", "--prior.dropout=0.1"),
+    "flow-bf16": ("bf16-mixed", *BOTH_STAGES),
 }
-CASES = [pytest.param("cpu", *WAYS[name], id=f"cpu-{name}") for name in ("plain", "clipped")]
+CASES = [pytest.param("cpu", *WAYS[name], id=f"cpu-{name}") for name in ("plain", "clipped", "flow")]
 CASES += [pytest.param("cuda", *way, marks=GPU_ONLY, id=f"cuda-{name}") for name, way in WAYS.items()]
 CASES += [pytest.param("cuda", "tf32", marks=GPU_ONLY, id="cuda-tf32")]
 
@@ -42,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_a_captured_step_is_the_plain_one(pictures, tmp_path, monkeypatch, case):
-    """Weights, statistics, Adam, learning rate, table and the generator's state agree after nine steps."""
+    """Weights, statistics, Adam, learning rate, table and the generator's state agree after nine steps a stage."""
     device, precision, *extra = case
     extra += [DETERMINISTIC, "--trainer.max_epochs=3", f"--trainer.precision={precision}"]
     plain = train(tmp_path / "plain", pictures, device, "--trainer.engine=eager", *extra)
@@ -50,7 +54,7 @@ def test_a_captured_step_is_the_plain_one(pictures, tmp_path, monkeypatch, case)
     allow_graph(monkeypatch, device)
     fast = train(tmp_path / "fast", pictures, device, "--trainer.engine=graph", *extra)
     assert torch.equal(random_state(device), drawn_from)
-    rtol, atol = CLOSE[precision]
+    rtol, atol = CLOSE["muon" if MUON in extra and precision == "32-true" else precision]
     assert_alike(fast, plain, rtol, atol)
     for ours, theirs in zip(rows(tmp_path / "fast"), rows(tmp_path / "plain"), strict=True):
         shown = [key for key in theirs if key == "lr" or key.endswith(("loss", "mse"))]

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 import soak
-from cuda_runs import DEVICES, allow_graph, arguments, call_after_steps, last, train
+from cuda_runs import BOTH_STAGES, DEVICES, allow_graph, arguments, call_after_steps, last, train
 from vae_simpsons.cli import main
 from vae_simpsons.training.saving import snapshot
 
@@ -36,21 +36,26 @@ def test_a_seed_gives_the_same_run_and_saving_changes_nothing(pictures, tmp_path
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_run_killed_in_an_epoch_and_resumed_is_the_run_that_was_not(pictures, tmp_path, monkeypatch, device, engine):
+@pytest.mark.parametrize(("stage", "extra"), [("autoencoder", ()), ("prior", BOTH_STAGES)], ids=["vector", "flow"])
+def test_a_run_killed_in_an_epoch_and_resumed_is_the_run_that_was_not(
+    pictures, tmp_path, monkeypatch, device, engine, stage, extra
+):
+    """It is killed in the second epoch of `stage`."""
     allow_graph(monkeypatch, device)
     way = [f"--trainer.engine={engine}", DETERMINISTIC, "--trainer.log_every_n_steps=2", "--trainer.max_epochs=3"]
-    way += ["--trainer.save_every_minutes=0", "--data.horizontal_flip=true"]
+    way += ["--trainer.save_every_minutes=0", "--data.horizontal_flip=true", *extra]
     train(tmp_path / "whole", pictures, device, *way)
 
     def kill(trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if trainer.global_step >= 6:
+        if module.stage.name == stage and trainer.global_step >= 6:
             raise Killed
 
     with monkeypatch.context() as patched:
         call_after_steps(patched, kill)
         with pytest.raises(Killed):
             main(arguments(tmp_path / "run", pictures, device, *way))
-    assert 3 < last(tmp_path / "run").position.steps < 6
+    position = last(tmp_path / "run").position
+    assert position.stage == stage and 3 < position.steps < 6
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == soak.fingerprint(tmp_path / "whole")
 

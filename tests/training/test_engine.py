@@ -124,7 +124,8 @@ def test_a_chunk_is_bounded_in_bytes():
     ("asked", "device", "precision", "expected"),
     [
         ("auto", CPU, "32-true", "eager"),
-        ("auto", CUDA, "32-true", "eager"),  # until the captured step has been seen on a GPU
+        ("auto", CUDA, "32-true", "graph"),
+        ("auto", CUDA, "16-mixed", "eager"),
         ("auto", MPS, "32-true", "eager"),
         ("eager", CUDA, "32-true", "eager"),
         ("graph", CUDA, "tf32", "graph"),

@@ -29,7 +29,7 @@ def announcement(
         told: the classes that the prior is told.
         begins: whether the command begins with this stage; what was said before is not said again.
     """
-    lines = about_stage(run, dataset, stage, trainer)
+    lines = about_stage(run, dataset, stage, engine, trainer)
     if begins:
         folder = {"run folder": str(run.folder.path), "watch": f"tensorboard --logdir {run.folder.path}"}
         lines = about_run(run, dataset, told, engine, trainer) | lines | folder
@@ -62,14 +62,15 @@ def about_run(
     }
 
 
-def about_stage(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer) -> dict[str, str | None]:
+def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, trainer: pl.Trainer) -> dict[str, str | None]:
     """Returns what a stage trains, for how long and with how much memory, and what comes after it, by name."""
     resume, steps = run.resume, len(dataset.train) // (stage.batch_size * trainer.world_size)
     seconds, memory = stage_cost(run, dataset, stage, trainer, steps)
+    likely = "at most" if engine.name == "graph" else "about"  # the trial step is not captured
     return {
         **stage.describe(),
         "training": f"{stage.epochs} epochs of {steps:,} steps, batch {stage.batch_size}",
-        "takes": f"about {format_about(seconds)} and {format_bytes(memory)}",
+        "takes": f"{likely} {format_about(seconds)} and {format_bytes(memory)}",
         "resuming": f"after epoch {resume.position.epochs} of {resume.path}" if resume else None,
         "then": what_follows(run.settings) if stage.name == AutoencoderStage.name else None,
     }

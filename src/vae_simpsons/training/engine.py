@@ -38,13 +38,13 @@ class Engine:
 def choose_engine(settings: Settings, device: torch.device, processes: int) -> Engine:
     """Returns the engine that trainer.engine means on `device`."""
     engine = settings.trainer.engine
-    if engine == "auto":
-        # Not graph yet: nobody has seen the captured step on a GPU. scripts/gpu_proof.py is to show it.
-        return Engine("eager", "the plain loop")
-    if engine == "graph":
-        if obstacle := why_no_graph(settings, device, processes):
+    if engine in ("auto", "graph"):
+        obstacle = why_no_graph(settings, device, processes)
+        if obstacle is None:
+            return Engine("graph", "each step is the replay of a CUDA graph")
+        if engine == "graph":
             raise VAEError(f"trainer.engine: graph, but {obstacle}. Give auto, or eager.")
-        return Engine("graph", "each step is the replay of a CUDA graph")
+        return Engine("eager", "the plain loop")
     if engine == "compile" and (reason := why_no_compiler(device)):
         return Engine("eager", f"compile does not work here: {reason}")
     return Engine(engine, "as set")

@@ -16,6 +16,7 @@ from vae_simpsons.checkpoint import (
 )
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings, to_flat
+from vae_simpsons.training.muon import kept_of
 from vae_simpsons.training.stages import AutoencoderStage, PriorStage, build_stage, stage_epochs, stage_names
 
 # What may differ when a run is resumed. Everything else decides what it computes, and must be as it was.
@@ -109,9 +110,11 @@ def check_resumable(resume: Checkpoint) -> None:
         wanted |= done.tensors()
     one = torch.empty((), device="meta")
     wanted[EPOCH_SUMS] = torch.empty(position.processes, len(stage.step_figures) + 1, device="meta")
+    optimizer = stage.optimizer(fused=False)
     for name, weight in stage.network.named_parameters():
         if any(f"{name}.{key}" in state for key in STATE):
-            wanted |= {f"{OPTIMIZER}{name}.{key}": one if key == "step" else weight for key in STATE}
+            kept = kept_of(optimizer, weight)
+            wanted |= {f"{OPTIMIZER}{name}.{key}": one if key == "step" else weight for key in kept}
     fitted = settings.prior.kind == "gaussian"  # after training; training goes on without, and fits anew
     tensors = {name: t for name, t in resume.tensors.items() if not (fitted and name.startswith(PRIOR))}
     check_tensors(tensors, wanted, resume.path)

@@ -51,12 +51,15 @@ class StageModule(pl.LightningModule):
         adam = self.stage.optimizer(fused)
         state = self.resume.part(OPTIMIZER) if self.resume else {}
         for name, weight in self.stage.network.named_parameters():
-            if f"{name}.step" in state:
-                step, *moments = (state[f"{name}.{key}"] for key in STATE)
-                step = step.clone().to(weight.device if fused else "cpu")
+            kept = {key: state[f"{name}.{key}"] for key in STATE if f"{name}.{key}" in state}
+            if kept:
                 # Laid out in memory as the weights are: the fused kernel relies on that.
-                moments = [torch.empty_like(weight).copy_(moment) for moment in moments]
-                adam.state[weight] = dict(zip(STATE, (step, *moments), strict=True))
+                adam.state[weight] = {
+                    key: value.clone().to(weight.device if fused else "cpu")
+                    if key == "step"
+                    else torch.empty_like(weight).copy_(value)
+                    for key, value in kept.items()
+                }
         return adam
 
     @property

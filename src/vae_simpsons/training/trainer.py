@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from vae_simpsons.devices import available_devices, has_bfloat16
+from vae_simpsons.devices import available_devices, multiplies_bfloat16
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import Engine
@@ -90,8 +90,8 @@ def with_precision(settings: Settings) -> Settings:
     trainer = settings.trainer
     if trainer.precision != "auto":
         return settings
-    on_cpu = trainer.accelerator == "cpu" or available_devices() == ["cpu"]
-    fast = has_bfloat16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported(False)
+    device = torch.device("cpu" if trainer.accelerator == "cpu" else available_devices()[-1])
+    fast = multiplies_bfloat16(device)
     return replace(settings, trainer=replace(trainer, precision="bf16-mixed" if fast else "32-true"))
 
 

@@ -18,6 +18,7 @@ from vae_simpsons.models import build_autoencoder
 from vae_simpsons.objective import Objective
 from vae_simpsons.settings import Settings
 from vae_simpsons.training import schedule
+from vae_simpsons.training.muon import Muon
 from vae_simpsons.training.stages.base import Stage
 
 SAMPLES = 64  # shown after each epoch
@@ -63,6 +64,8 @@ class AutoencoderStage(Stage):
 
     def optimizer(self, fused: bool) -> torch.optim.Optimizer:
         chosen = self.settings.optimizer
+        if chosen.kind == "muon":
+            return Muon(self.network, chosen.lr, (0.9, chosen.beta2), chosen.weight_decay, fused)
         kind = torch.optim.AdamW if chosen.kind == "adamw" else torch.optim.Adam
         return kind(
             self.network.parameters(),

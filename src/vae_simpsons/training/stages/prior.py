@@ -21,13 +21,14 @@ from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.models.priors import flow_loss, standardise
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Settings
+from vae_simpsons.training.muon import Muon
 from vae_simpsons.training.schedule import cosine_share
 from vae_simpsons.training.stages.base import Stage
 
 SAMPLES, STEPS = 32, 10  # shown after each epoch, and the steps that each takes: half of what `vae sample` does
 SAMPLES_SEED = 0
 DROPPED = 0.1  # share of the images whose class is not told, so that the flow knows what any class looks like
-BETAS = (0.9, 0.99)  # of AdamW
+BETAS = (0.9, 0.99)  # of the AdamW that trains what Muon does not
 CLIP = 1.0  # norm of the gradient, above which a step is shortened: transformers have rare bad steps
 WARM_UP = 100  # steps
 EMA = 0.999  # of the average where optimizer.ema does not say
@@ -76,7 +77,7 @@ class PriorStage(Stage):
         self.network.std.copy_(std)
 
     def optimizer(self, fused: bool) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.network.parameters(), self.lr, BETAS, weight_decay=0.0, fused=fused)
+        return Muon(self.network, self.lr, BETAS, weight_decay=0.0, fused=fused)
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """Returns a cosine from prior.lr to zero, after WARM_UP steps."""
