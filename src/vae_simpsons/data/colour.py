@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageCms
 from torch import Tensor
 
-GREYS = ("1", "L", "LA", "La", "I", "F")  # Pillow's modes that a profile of greys describes; I;16 and its like too
+GREYS = ("1", "L", "I", "F")  # how the modes begin that a profile of greys describes
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}  # of a profile, by the mode that it describes
 SRGB = ImageCms.createProfile("sRGB")
 SAME = 2  # levels that colours may move by where a profile is taken for sRGB

@@ -22,8 +22,8 @@ SIGNATURES = re.compile(
 )
 SIGNATURE_BYTES = 12
 
-# What Pillow's decoders read and its tables lack, as they are keyed: byte order, photometric interpretation, sample
-# format (1 unsigned, 2 signed, 3 float), fill order, bits, extra samples. TIFF 6.0
+# What Pillow's decoders read and its table lacks, by four of its keys: byte order, photometric interpretation, sample
+# format (1 unsigned, 2 signed, 3 float) and bits of the one sample. TIFF 6.0
 TIFFS = {
     (b"MM", 0, 1, 16): ("I;16B", "I;16B"),
     (b"II", 0, 1, 32): ("I", "I;32"),
@@ -81,6 +81,7 @@ def as_pillow_reads_it(raw: bytes) -> bytes:
     It takes a BMP of 4 or 8 bits a pixel (at byte 28) whose palette has two colours (byte 46), black and white, for
     one of 1 bit; without the number of colours it does not.
     """
-    if raw.startswith(b"BM") and raw[14:15] >= b"\x28" and raw[28:30] in (b"\4\0", b"\x08\0") and raw[46:50] == b"\2\0\0\0":
+    has_fields = raw.startswith(b"BM") and raw[14:15] >= b"\x28"  # a header of 40 bytes or more
+    if has_fields and raw[28:30] in (b"\4\0", b"\x08\0") and raw[46:50] == b"\2\0\0\0":
         return raw[:46] + bytes(4) + raw[50:]
     return raw

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from vae_simpsons.data.formats import correct_tiff
+from vae_simpsons.data.formats import BITS_PER_SAMPLE, correct_tiff
 
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF tags; TIFF 6.0
+PHOTOMETRIC, SAMPLE_FORMAT = 262, 339  # TIFF tags; TIFF 6.0
 LEAST_VALUE, MOST_VALUE = 280, 281  # TIFF: of the samples, for statistics
 BLACK_VALUE, WHITE_VALUE = 340, 341  # TIFF: SMinSampleValue and SMaxSampleValue
 DEPTHS = (8, 10, 12, 14, 16)  # bits of a camera's samples, in files of 16 or 32
