@@ -41,9 +41,9 @@ from gpu_proof.supervise import Part, budget_s, run_part, run_within, vae
 # Weights are seconds at the usual 8 minutes; what one part leaves of its share, those after it have.
 PARTS = [
     Part("machine", 12, 60),
-    Part("tests", 90),
-    Part("steps", 45),
-    Part("published", 70),
+    Part("tests", 150),
+    Part("steps", 90),
+    Part("published", 110),
     Part("quality", 30, 60),
     Part("pictures", 5, 30),
 ]

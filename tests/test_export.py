@@ -30,7 +30,7 @@ def test_its_samples_are_the_checkpoints_to_the_bit(folder, run_folder):
 
 
 def test_it_holds_the_weights_and_a_card_and_nothing_of_this_machine(folder, run_folder, pictures):
-    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "model.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     content = (folder / "model.safetensors").read_bytes()
     assert str(pictures).encode() not in content and str(run_folder).encode() not in content
     before, after = (to_flat(VAE.load(path).settings) for path in (run_folder / "last.ckpt", folder))
@@ -41,7 +41,8 @@ def test_it_holds_the_weights_and_a_card_and_nothing_of_this_machine(folder, run
 
 def test_its_card_says_what_it_is_how_good_and_how_to_use_it(folder):
     card = (folder / "README.md").read_text()
-    for text in ("# passed on", "2 epochs", "32x32", "val/mse", "vae sample --ckpt", "VAE.load(", "latent_dim: 8"):
+    called = ("vae sample --ckpt", "VAE.from_pretrained(")
+    for text in ("# passed on", "2 epochs", "32x32", "val/mse", "latent_dim: 8", *called):
         assert text in card
     assert "path:" not in card and "cache_dir" not in card
 

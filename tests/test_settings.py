@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Annotated
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_sections_may_hold_sections(monkeypatch):
     class Flow:
         """The flow."""
 
-        steps: settings.ranged(int, 1) = settings.setting(50, "steps of the solver")
+        steps: Annotated[int, settings.Range(1)] = settings.setting(50, "steps of the solver")
 
     @dataclass(frozen=True)
     class Extra:

@@ -22,7 +22,7 @@ from vae_simpsons.evaluation.curves import read_curves
 from vae_simpsons.evaluation.evaluate import describe_run, evaluate, images_of_run
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.runs import CURVES, SPLIT
-from vae_simpsons.export import export_model
+from vae_simpsons.export.model import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
 from vae_simpsons.inference.arithmetic import attribute_vector
@@ -76,6 +76,8 @@ class VAE:
         """
         keep_freed_buffers()
         return cls(read_checkpoint(Path(path)), pick_device(device))
+
+    from_pretrained = load  # as other libraries call it
 
     @property
     def class_names(self) -> list[str]:
@@ -223,10 +225,9 @@ class VAE:
         Raises:
             VAEError: no pictures there.
         """
-        both = [
-            self.open_pictures(name, [path], cache_dir, progress) for name, path in (("plus", plus), ("minus", minus))
-        ]
-        return attribute_vector(self.network, *both, progress)
+        with_it = self.open_pictures("plus", [plus], cache_dir, progress)
+        without = self.open_pictures("minus", [minus], cache_dir, progress)
+        return attribute_vector(self.network, with_it, without, progress)
 
     def encode_folder(
         self,
@@ -284,13 +285,17 @@ class VAE:
             about=about, curves=read_curves(folder / CURVES), class_names=self.class_names,
         )  # fmt: skip
 
-    def export(self, folder: Path, name: str | None = None, half: bool = False) -> list[Path]:
-        """Writes the weights and a model card into the empty `folder`; returns the files' paths.
+    def export(self, folder: Path, name: str | None = None, half: bool = False, onnx: bool = False) -> list[Path]:
+        """Writes the weights, a config and a model card into the empty `folder`; returns the files' paths.
 
         Args:
             half: the weights as 16-bit numbers, in half the space.
+            onnx: ONNX files too, in 32 bits, which are compared with torch.
+
+        Raises:
+            VAEError: what ONNX files need is not installed; onnxruntime does not compute what torch does.
         """
-        return export_model(self.checkpoint, self.network, folder, name or folder.name, half)
+        return export_model(self.checkpoint, folder, name or folder.name, half, onnx)
 
     def open_pictures(
         self, name: str, paths: Sequence[str | Path], cache_dir: str | None = None, progress: Progress = no_progress

@@ -79,6 +79,18 @@ class Checkpoint:
     position: Position | None = None
     class_names: list[str] = field(default_factory=list)  # that its prior can be told, by number
 
+    def reached(self) -> Position:
+        """Returns the position of a run's checkpoint.
+
+        Raises:
+            VAEError: an exported model, which has none.
+        """
+        if self.position is None:
+            raise VAEError(
+                f"path: {self.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
+            )
+        return self.position
+
     def weights(self) -> dict[str, Tensor]:
         """Returns the weights of the autoencoder that count, by name: the averaged ones where there are some."""
         return self.part(AVERAGE) or self.part(NETWORK)
@@ -123,7 +135,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     if described.pop(DIGEST, None) != digest(described, tensors):
         raise _damaged(file, "its bytes are not those that were written")
-    epochs, figures = described.get("epochs"), described.get("figures")
+    epochs: Any = described.get("epochs")
+    figures: Any = described.get("figures")
     if not _fits(epochs, int):
         raise _damaged(file, f"epochs is {epochs!r:.40}")
     if not _fits(figures, dict):
@@ -184,7 +197,7 @@ def digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

@@ -40,7 +40,8 @@ class StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def refuse(self, problem: str, found: yaml.Node | yaml.Event) -> NoReturn:
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=found.start_mark)
+        mark: Any = found.start_mark  # the stubs know of another loader's marks
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_short_int)
@@ -90,10 +91,13 @@ def from_flat(flat: Mapping[str, Any]) -> Settings:
 
 
 def _build(section: type, flat: Mapping[str, Any], prefix: str = "") -> Any:
-    values = {}
+    values: dict[str, Any] = {}
     for f in fields(section):
         key = prefix + f.name
-        values[f.name] = _build(f.type, flat, f"{key}.") if is_dataclass(f.type) else flat.get(key, f.default)
+        if isinstance(f.type, type) and is_dataclass(f.type):
+            values[f.name] = _build(f.type, flat, f"{key}.")
+        else:
+            values[f.name] = flat.get(key, f.default)
     return section(**values)
 
 

@@ -146,7 +146,7 @@ def npy_writer(path: Path, shape: Sequence[int], dtype: DTypeLike) -> Iterator[C
 
     def append(block: np.ndarray) -> None:
         nonlocal rows
-        file.write(np.ascontiguousarray(block, dtype))
+        file.write(np.ascontiguousarray(block, dtype).data)
         rows += len(block)
 
     with open(path, "wb") as file:

@@ -121,7 +121,7 @@ def _write_rows(path: Path, strips: Iterable[Tensor], channels: int, height: int
         _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
         packer = zlib.compressobj(strategy=zlib.Z_RLE)
         for strip in strips:
-            if data := packer.compress(_scanlines(strip)):
+            if data := packer.compress(_scanlines(strip).data):
                 _write_chunk(file, b"IDAT", data)
         _write_chunk(file, b"IDAT", packer.flush())
         _write_chunk(file, b"IEND", b"")

@@ -55,13 +55,13 @@ def implied_sigma(kl_weight: float, values: int) -> float:
     return math.sqrt(kl_weight * values / 2)
 
 
-def gaussian_nll(mse: Tensor | float, sigma: Tensor | float, values: int) -> Tensor | float:
+def gaussian_nll(mse: Tensor, sigma: Tensor | float, values: int) -> Tensor:
     """-log N(x; recon, sigma^2 I) in nats an image; `values` is D."""
     log_sigma = sigma.log() if isinstance(sigma, Tensor) else math.log(sigma)
     return values * (0.5 * math.log(2 * math.pi) + log_sigma) + values / (2 * sigma**2) * mse
 
 
-def elbo(mse: Tensor | float, kl: Tensor | float, sigma: float, values: int) -> Tensor | float:
+def elbo(mse: Tensor, kl: Tensor, sigma: float, values: int) -> Tensor:
     """-(nll + kl) in nats an image, larger is better; the KL always counts once, whatever beta trains."""
     return -(gaussian_nll(mse, sigma, values) + kl)
 
@@ -127,7 +127,7 @@ class Objective:
         kl = kl_per_dimension.sum()
         sigma: Tensor | float | None = self.assumed_sigma()
         if sigma is None:
-            sigma = optimal_sigma(mse) if self.chosen.sigma == "optimal" else log_sigma.exp()
+            sigma = optimal_sigma(mse) if log_sigma is None else log_sigma.exp()
         nll = gaussian_nll(mse, sigma, self.values)
         published = self.chosen.sigma is None
         loss = mse + self.chosen.kld_weight * cost if published else (nll + cost) / self.values

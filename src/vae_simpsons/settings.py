@@ -8,7 +8,7 @@ from functools import cache
 from math import inf, isfinite
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
 from jsonargparse.typing import restricted_number_type, restricted_string_type
@@ -20,35 +20,44 @@ MAX_VALUE = 100  # characters of text for a number, choice or list, which is rea
 # What yaml.load raises for text that is not YAML; `!!int ''` is one of the stranger ways.
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 Setting = namedtuple("Setting", ("type", "default", "meaning"))  # as it is declared
-TAKES = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}  # types that stand for a type
+# Types that stand for a type.
+TAKES: dict[type, set[type]] = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}
 
 
-def ranged(base: type, low: float = -inf, high: float = inf, above: float = -inf) -> Any:
-    """Returns jsonargparse's type of numbers with low <= number <= high and number > above, named in words."""
-    limits = [(sign, n) for sign, n in ((">", above), (">=", low), ("<=", high)) if isfinite(n)]
+class Range(NamedTuple):
+    """Limits of a number: low <= number <= high, number > above."""
+
+    low: float = -inf
+    high: float = inf
+    above: float = -inf
+
+
+@cache
+def ranged(base: type, limits: Range) -> Any:
+    """Returns jsonargparse's type of numbers within `limits`, named in words."""
+    signs = [(sign, n) for sign, n in ((">", limits.above), (">=", limits.low), ("<=", limits.high)) if isfinite(n)]
     name = "a whole number " if base is int else "a number "
-    name += " and ".join(f"{sign} {n}" for sign, n in limits)
-    return restricted_number_type(name, base, limits + ([] if base is int else [("<", inf)]))
+    name += " and ".join(f"{sign} {n}" for sign, n in signs)
+    return restricted_number_type(name, base, signs + ([] if base is int else [("<", inf)]))
 
 
 # What can name a file, in bytes too, which Python writes as the surrogates DC80 to DCFF.
-Text = restricted_string_type(
+FileName = restricted_string_type(
     "text, not empty (in quotes if it looks like a number)", r"(?s)(?=.*\S)[^\0\ud800-\udc7f\udd00-\udfff]*\Z"
 )
-
-
 NUMBER = r"-?\d+(\.\d+)?(e[-+]?\d+)?"
 LEVELS = rf" *(u?int16|u?int32|float32) +{NUMBER} +{NUMBER} *"
-Levels = restricted_string_type("levels, such as 'uint16 0 4095, float32 0 1'", rf"{LEVELS}(,{LEVELS})*\Z")
-
-Count = ranged(int, 1, 1_000_000)
-Side = ranged(int, 1, 4096)
-Machines = ranged(int, 1, 1024)
-Positive = ranged(float, above=0)
-NotNegative = ranged(float, low=0)
-Share = ranged(float, low=0, high=1)
-Factor = ranged(float, above=0, high=1)
-Average = ranged(float, low=0, high=0.999999)
+LevelsText = restricted_string_type("levels, such as 'uint16 0 4095, float32 0 1'", rf"{LEVELS}(,{LEVELS})*\Z")
+Text = Annotated[str, FileName]
+Levels = Annotated[str, LevelsText]
+Count = Annotated[int, Range(1, 1_000_000)]
+Side = Annotated[int, Range(1, 4096)]
+Machines = Annotated[int, Range(1, 1024)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(low=0)]
+Share = Annotated[float, Range(low=0, high=1)]
+Factor = Annotated[float, Range(above=0, high=1)]
+Average = Annotated[float, Range(low=0, high=0.999999)]
 
 
 def setting(default: Any, meaning: str) -> Any:
@@ -68,7 +77,7 @@ class Data:
     crop: Literal["center", "none"] = setting(
         "center", "center: the largest part in the middle that has image_size's shape; none: the whole image, squeezed"
     )
-    resize: ranged(int, 1, 16384) | None = setting(
+    resize: Annotated[int, Range(1, 16384)] | None = setting(
         None, "short side in pixels before the crop; null: just large enough for data.image_size"
     )
     levels: Levels | None = setting(
@@ -82,7 +91,7 @@ class Data:
         "sorted: the first files by name train, as published; shuffled: a random split; grouped: a random split "
         "that leaves out copies, keeps near-duplicates on one side and divides each class in the same proportion",
     )
-    batch_size: ranged(int, 2, 1_000_000) = setting(64, "images per step, in each process")
+    batch_size: Annotated[int, Range(2, 1_000_000)] = setting(64, "images per step, in each process")
     horizontal_flip: bool = setting(False, "mirror a random half of the training images in each epoch")
     toons: Count = setting(4096, "number of faces to draw when data.path is 'toons'")
     cache_dir: Text | None = setting(None, "folder for packed images; null: the user's cache folder")
@@ -91,7 +100,8 @@ class Data:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images, pixels."""
-        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+        height, width = (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -100,13 +110,15 @@ class Model:
 
     latent: Literal["vector", "spatial"] = setting("vector", "vector: z is one list of numbers; spatial: a small map")
     latent_dim: Count = setting(128, "vector: length of z")
-    widths: tuple[ranged(int, 1, 65_536), ...] = setting(
+    widths: tuple[Annotated[int, Range(1, 65_536)], ...] = setting(
         (32, 64, 128, 256, 512), "vector: channels of each stride-2 stage of the encoder, mirrored by the decoder"
     )
     factor: Literal[4, 8] = setting(8, "spatial: how many times smaller than the image the map is, in each direction")
     latent_channels: Count = setting(8, "spatial: numbers at each position of the map")
-    width: ranged(int, 4, 65_536) = setting(128, "spatial: channels of the layers at the map's size")
-    blocks: ranged(int, 1, 1000) = setting(3, "spatial: residual blocks of the map's size; larger maps have fewer")
+    width: Annotated[int, Range(4, 65_536)] = setting(128, "spatial: channels of the layers at the map's size")
+    blocks: Annotated[int, Range(1, 1000)] = setting(
+        3, "spatial: residual blocks of the map's size; larger maps have fewer"
+    )
     variational: bool = setting(True, "false: a plain autoencoder with z = mu, trained on the squared error alone")
 
 
@@ -139,7 +151,9 @@ class Optimizer:
         "exponential", "exponential: times lr_decay after each epoch; cosine: down to zero at the end; constant"
     )
     lr_decay: Factor = setting(0.95, "exponential: factor by which the learning rate changes after each epoch")
-    warmup_steps: ranged(int, 0, 1_000_000) = setting(0, "first steps, in which the learning rate grows from zero")
+    warmup_steps: Annotated[int, Range(0, 1_000_000)] = setting(
+        0, "first steps, in which the learning rate grows from zero"
+    )
     ema: Average | None = setting(
         None, "average the weights over about 1 / (1 - ema) steps, and draw and validate with those; null: do not"
     )
@@ -151,13 +165,15 @@ class Prior:
 
     kind: Literal["normal", "gaussian", "flow"] = setting("normal", "normal: N(0, I); the others come after training")
     labels: bool = setting(False, "one Gaussian for each sub-folder, or a flow that is told it, to draw from by name")
-    components: ranged(int, 1, 1000) = setting(1, "gaussian: how many make the mixture, without labels")
+    components: Annotated[int, Range(1, 1000)] = setting(1, "gaussian: how many make the mixture, without labels")
     epochs: Count = setting(100, "flow: number of epochs, after those of the autoencoder")
-    batch_size: ranged(int, 2, 1_000_000) = setting(64, "flow: latents per step, in each process")
+    batch_size: Annotated[int, Range(2, 1_000_000)] = setting(64, "flow: latents per step, in each process")
     lr: Positive = setting(0.01, "flow: highest learning rate of Muon, which ends at zero")
-    width: ranged(int, 8, 65_536) = setting(192, "flow: channels of its layers")
-    depth: ranged(int, 1, 1000) = setting(6, "flow: its layers")
-    dropout: ranged(float, 0, 0.9) = setting(0.0, "flow: share of activations left out while training, against copies")
+    width: Annotated[int, Range(8, 65_536)] = setting(192, "flow: channels of its layers")
+    depth: Annotated[int, Range(1, 1000)] = setting(6, "flow: its layers")
+    dropout: Annotated[float, Range(0, 0.9)] = setting(
+        0.0, "flow: share of activations left out while training, against copies"
+    )
 
 
 @dataclass(frozen=True)
@@ -194,7 +210,7 @@ class Trainer:
 class Settings:
     """Everything that decides a run."""
 
-    seed: ranged(int, 0, 2**32 - 1) = setting(1265, "random seed of the weights, split, order and noise")
+    seed: Annotated[int, Range(0, 2**32 - 1)] = setting(1265, "random seed of the weights, split, order and noise")
     out: Text | None = setting(None, "run folder; null: runs/<config>/<time>")
     data: Data = Data()
     model: Model = Model()
@@ -224,14 +240,14 @@ class Settings:
             )
 
     def _check_data(self) -> None:
-        size, resize = self.data.size, self.data.resize
-        if len(size) != 2:
-            raise VAEError(f"data.image_size: {list(size)} is not accepted. Give one number, or two: [height, width].")
+        sides, resize = self.data.image_size, self.data.resize
+        if isinstance(sides, tuple) and len(sides) != 2:
+            raise VAEError(f"data.image_size: {list(sides)} is not accepted. Give one number, or two: [height, width].")
         if resize and self.data.crop == "none":
             raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
-        if resize and resize < min(size):
-            reason = f"is less than data.image_size {min(size)}, which is cropped from it"
-            raise VAEError(f"data.resize: {resize} {reason}. Give {min(size)} or more.")
+        if resize and resize < (short := min(self.data.size)):
+            reason = f"is less than data.image_size {short}, which is cropped from it"
+            raise VAEError(f"data.resize: {resize} {reason}. Give {short} or more.")
 
     def _check_widths(self) -> None:
         stages = len(self.model.widths)
@@ -259,7 +275,7 @@ def sections(name: str = "", section: type | None = None) -> dict[str, type]:
     """Returns the dataclass of every section by dotted name; the settings in no section are under ''."""
     found = {name: section or Settings}
     for f in fields(found[name]):
-        if is_dataclass(f.type):
+        if isinstance(f.type, type) and is_dataclass(f.type):
             found |= sections(f"{name}.{f.name}".lstrip("."), f.type)
     return found
 
@@ -285,7 +301,7 @@ def convert(key: str, value: Any) -> Any:
     options = _options(keys()[key].type)
     if value == "null" and None in options:
         return None
-    is_yaml = isinstance(value, str) and Text not in options and len(value) <= MAX_VALUE
+    is_yaml = isinstance(value, str) and FileName not in options and len(value) <= MAX_VALUE
     for option in options:
         with suppress(OverflowError, *YAML_ERRORS):
             return _convert_to(option, yaml.safe_load(value) if is_yaml else value)
@@ -295,7 +311,7 @@ def convert(key: str, value: Any) -> Any:
 def _convert_to(option: Any, value: Any) -> Any:
     """Returns `value` as what one of `_options` allows, or raises an error."""
     if get_origin(option) is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert_to(get_args(option)[0], part) for part in value)
+        return tuple(_convert_to(_options(get_args(option)[0])[0], part) for part in value)
     if isinstance(option, type):
         base = next(base for base in TAKES if issubclass(option, base))
         if type(value) in TAKES[base]:
@@ -309,6 +325,9 @@ def _options(hint: Any) -> list[Any]:
     """Returns what a type allows: types, and the values of Literal and None."""
     if get_origin(hint) in (Union, UnionType, Literal):
         return [option for part in get_args(hint) for option in _options(part)]
+    if get_origin(hint) is Annotated:
+        base, limits = get_args(hint)
+        return [ranged(base, limits) if isinstance(limits, Range) else limits]
     return [None if hint is NoneType else hint]
 
 
@@ -327,12 +346,12 @@ def metavar(key: str) -> str:
 def _describe(option: Any) -> tuple[str, str]:
     """Returns one of `_options` as a metavar and in words."""
     if get_origin(option) is tuple:
-        numbers = get_args(option)[0].__name__.removeprefix("a ").replace("number", "numbers")
+        numbers = _options(get_args(option)[0])[0].__name__.removeprefix("a ").replace("number", "numbers")
         return "[INT,INT,...]", f"a list of {numbers}, written [32, 64]"
     if option is bool:
         return "BOOL", "true or false"
     if isinstance(option, type):
-        shown = {int: "INT", float: "NUMBER", str: "PATH" if option is Text else "TEXT"}
+        shown = {int: "INT", float: "NUMBER", str: "PATH" if option is FileName else "TEXT"}
         return next(shown[base] for base in shown if issubclass(option, base)), option.__name__
     return str(option), "null" if option is None else str(option)
 

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import torch
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def map_ahead(work: Callable[[Item], Result], items: Iterable[Item], workers: int, waiting: int) -> Iterator[Result]:

@@ -53,6 +53,16 @@ def test_the_temperature_scales_the_spread_and_not_the_mean():
     torch.testing.assert_close(prior.draw(normal(5, 3), temperature=0.0), prior.means.expand(5, 3))
 
 
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (3, 1, 1)])
+def test_its_moments_are_those_of_its_draws_by_channel(shape):
+    mu = torch.cat([gaussian(500), 10 + gaussian(500)]).view(-1, *shape)
+    prior = fit_gaussian(mu, torch.zeros_like(mu), components=2)
+    z = prior.draw(normal(50_000, *shape, seed=1)).transpose(0, 1).flatten(1)  # (channels, numbers)
+    mean, std = prior.moments()
+    torch.testing.assert_close(mean, z.mean(1), rtol=0.02, atol=0.02)
+    torch.testing.assert_close(std, z.std(1), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("images", [1, 2, 20])
 def test_fewer_images_than_numbers_and_numbers_that_never_change(images):
     mu = normal(images, 4, 3, 5)

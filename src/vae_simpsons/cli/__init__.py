@@ -34,7 +34,7 @@ EXAMPLES = """examples:
 'vae train -h' lists the settings, 'vae train --help' explains them.
 """
 
-VERBS = {
+VERBS: dict[str, Verb | Group] = {
     "train": TRAIN,
     "fit-prior": FIT_PRIOR,
     "sample": SAMPLE,

@@ -35,6 +35,7 @@ def run_arithmetic(options: Namespace) -> int:
     from vae_simpsons.images import check_png_target, denormalise, normalise, write_png
     from vae_simpsons.inference.arithmetic import add_attribute
     from vae_simpsons.inference.grids import draw_grid
+    from vae_simpsons.inference.latents import decode
     from vae_simpsons.progress import progress_bar
 
     path = Path(options.out)
@@ -46,7 +47,7 @@ def run_arithmetic(options: Namespace) -> int:
     pixels = pictures.take(range(len(pictures)))
     mu, _ = model.encode(normalise(pixels))
     z = add_attribute(mu, vector, [0.0, *scales])  # (n, 1 + scales, *latent)
-    changed = denormalise(model.decode(z.flatten(0, 1))).unflatten(0, z.shape[:2])
+    changed = denormalise(decode(model.network, z.flatten(0, 1))).unflatten(0, z.shape[:2])
     cells = torch.cat([pixels[:, None], changed], dim=1)
     titles = ["image", "recon", *(f"{scale:+g}" for scale in scales)]
     try:

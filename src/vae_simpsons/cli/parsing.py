@@ -41,9 +41,9 @@ class Parser(argparse.ArgumentParser):
         self.short_help: str | None = None  # printed by -h; None: the same as --help
         self.add_argument("-h", "--help", action=Help, nargs=0, default=SUPPRESS, help="show this page")
 
-    def parse_known_args(self, *arguments: Any) -> tuple[Namespace, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuses unknown flags here, where argparse would leave them to the parser above."""
-        options, unknown = super().parse_known_args(*arguments)
+        options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             name = unknown[0].partition("=")[0].lstrip("-")
             near = nearest(f"--{name}", [flag for flag in self._option_string_actions if flag.startswith("--")])
@@ -58,8 +58,10 @@ class Parser(argparse.ArgumentParser):
 class Help(argparse.Action):
     """Prints the short or the full help and exits."""
 
-    def __call__(self, parser: Parser, namespace: object, values: object, flag: str | None = None) -> None:
-        short = parser.short_help if flag == "-h" else None
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, flag: str | None = None
+    ) -> None:
+        short = parser.short_help if isinstance(parser, Parser) and flag == "-h" else None
         print(short or parser.format_help(), end="")
         parser.exit()
 

@@ -58,13 +58,13 @@ def run_reconstruct(options: Namespace) -> int:
     for (flag, path), rows in zip(grids, (compared, heat), strict=True):
         if path:
             write_grid(flag, Path(path), rows, cells, columns)
-    rows = table(pictures, scores)
+    figures = table(pictures, scores)
     if options.csv:
-        write_table("--csv", options.csv, rows)
+        write_table("--csv", options.csv, figures)
     if options.json:
-        means = {name: number(values.mean()) for name, values in scores.figures.items()}
+        means = {name: number(values.mean().item()) for name, values in scores.figures.items()}
         definitions = {name: reconstruct.DEFINITIONS[name] for name in means}
-        report = {"definitions": definitions, "heatmap_scale": scores.error_scale, "mean": means, "images": rows}
+        report = {"definitions": definitions, "heatmap_scale": scores.error_scale, "mean": means, "images": figures}
         write_json("--json", options.json, report)
     print(describe(options, pictures, scores, count))
     return 0

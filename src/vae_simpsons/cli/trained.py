@@ -55,18 +55,22 @@ def add_export_options(parser: Parser) -> None:
     add_checkpoint(parser)
     parser.add_argument("--out", required=True, metavar="PATH", help="new or empty folder")
     parser.add_argument("--half", action="store_true", help="weights in 16 bits: half the size")
+    onnx = "ONNX files too, of 32 bits, compared with torch: for programs without it"
+    parser.add_argument("--onnx", action="store_true", help=onnx)
     parser.set_defaults(device="cpu")
 
 
 def run_export(options: Namespace) -> None:
-    """Writes the weights and settings without what only training needs."""
+    """Writes the weights and settings without what only training needs, and what other programs need."""
     from vae_simpsons.files import format_bytes, output_folder
 
     folder, model = Path(options.out), load_model(options)
-    with output_folder("--out", folder) as temporary:
-        files = model.export(temporary, folder.name, options.half)
+    with output_folder("--out", folder) as temporary, renamed(onnx="--onnx"):
+        files = model.export(temporary, folder.name, options.half, options.onnx)
         sizes = [f"{file.name} ({format_bytes(file.stat().st_size)})" for file in files]
     print(f"the model after epoch {model.epochs} in {folder}: {', '.join(sizes)}")
+    if options.onnx:
+        print("the ONNX files compute what torch does, in batches of 1, 2 and 7")
     print(f"next: vae sample --ckpt {folder} -n 64")
 
 

@@ -35,7 +35,7 @@ def add_traverse_options(parser: Parser) -> None:
 def run_traverse(options: Namespace) -> int:
     """Writes a grid with a row for each latent dimension, labelled with its number and KL."""
     from vae_simpsons.images import check_png_target, write_png
-    from vae_simpsons.inference.grids import from_pil
+    from vae_simpsons.inference.grids import Grid, from_pil
     from vae_simpsons.progress import progress_bar
 
     path = Path(options.out)
@@ -45,6 +45,7 @@ def run_traverse(options: Namespace) -> int:
         grid = model.traverse(
             options.image, options.dims, options.range, options.steps, options.path, options.cache_dir, progress_bar
         )
+    assert isinstance(grid, Grid), "a tensor only of a tensor"
     try:
         write_png(path, from_pil(grid.picture()))
     except OSError as e:

@@ -42,7 +42,8 @@ def check_jpeg_scans(image: JpegImageFile, raw: bytes) -> None:
     components = len(image.getbands())
     length = 6 + 2 * components
     single_scan = START_OF_SCAN + bytes([0, length, components])
-    if not image.info.get("progressive") and raw.startswith(single_scan, image.fp.tell() - 2 - length):
+    read = image.fp.tell() if image.fp else 0
+    if not image.info.get("progressive") and raw.startswith(single_scan, read - 2 - length):
         return
     check_size(image.width, image.height, len(raw))
     scans = raw.count(START_OF_SCAN)

@@ -7,6 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,7 +77,7 @@ def open_pictures(name: str, paths: Sequence[str | Path], data: Data, progress: 
         return Pictures([_open_part(name, Path(path).expanduser(), data, progress) for path in paths])
 
 
-def pictures_of(pack: Pack, numbers: Sequence[int]) -> Pictures:
+def pictures_of(pack: Pack, numbers: Sequence[int] | np.ndarray) -> Pictures:
     """Returns those images of a pack that have these numbers."""
     names = [pack.index.paths[number] for number in numbers]
     return Pictures([Part(names, lambda number: pack.pixels[int(numbers[number])])])

@@ -36,8 +36,8 @@ def compute_fingerprints(pixels: Tensor) -> Fingerprints:
     grey = torch.einsum("nchw,c->nhw", x, x.new_tensor(LUMA)) if x.shape[1] == 3 else x[:, 0]
     frequency, sample = torch.arange(DCT_TO)[:, None], torch.arange(DCT_FROM)[None]
     dct = torch.cos(math.pi * (2 * sample + 1) * frequency / (2 * DCT_FROM))  # DCT-II, its first rows, (8, 32)
-    low = dct @ grey @ dct.T  # (N, 8, 8): the lowest frequencies
-    low = low.flatten(1)[:, 1:].numpy()  # without the mean
+    lowest = dct @ grey @ dct.T  # (N, 8, 8), frequencies
+    low = lowest.flatten(1)[:, 1:].numpy()  # without the mean
     larger = low > np.median(low, axis=1, keepdims=True)
     bits = np.packbits(np.pad(larger, ((0, 0), (0, 1))), axis=1).view(np.uint64)[:, 0]
     thumbs = adaptive_avg_pool2d(x, THUMB).flatten(1).round().to(torch.uint8).numpy()

@@ -42,7 +42,8 @@ def data_uri(picture: Image.Image, budget: int = BUDGET, lossy: bool = False) ->
             if len(data) <= budget:
                 break
         else:
-            smaller = tuple(max(LEAST, round(SMALLER * side)) for side in picture.size)
+            width, height = (max(LEAST, round(SMALLER * side)) for side in picture.size)
+            smaller = (width, height)
             if smaller == picture.size:
                 break
             picture = picture.resize(smaller, Image.Resampling.LANCZOS)

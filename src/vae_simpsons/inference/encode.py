@@ -30,7 +30,8 @@ def encode_pack(network: Autoencoder, pack: Pack, folder: Path, progress: Progre
         writers = [stack.enter_context(npy_writer(folder / name, shape, np.float32)) for name in names]
         for mu, log_var in latents:
             for append, part in zip(writers, (mu, log_var), strict=False):
-                append(part.numpy())
+                if part is not None:
+                    append(part.numpy())
             done += len(mu)
             report(done)
     write_csv(folder / "images.csv", ("path", "class"), zip(pack.index.paths, pack.index.classes, strict=True))

@@ -112,8 +112,8 @@ def _read_one(name: str, x: object, data: Data, progress: Progress) -> Inputs:
         case Image.Image():
             return Inputs(_from_pictures(name, [x], data), False, True)
         case str() | Path():
-            pictures = open_pictures(name, [x], data, progress)
-            pixels = pictures.take(range(len(pictures)))
+            opened = open_pictures(name, [x], data, progress)
+            pixels = opened.take(range(len(opened)))
             return Inputs(normalise(pixels), False, is_picture_file(Path(x).expanduser()))
     raise VAEError(f"{name}: {type(x).__name__} is not accepted. {ACCEPTED}.")
 

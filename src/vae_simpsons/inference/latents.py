@@ -10,9 +10,20 @@ from vae_simpsons.models import Autoencoder
 @torch.inference_mode()
 def encode(network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """Returns mu and log_var, (n, *latent) on the CPU, of x (n, C, H, W) in [-1, 1]; an autoencoder has no log_var."""
-    blocks = [(*network.encode(block), count) for block, count in padded_blocks(network, x)]
-    mu = torch.cat([mu[:count].cpu() for mu, _, count in blocks])
-    return mu, torch.cat([log_var[:count].cpu() for _, log_var, count in blocks]) if network.variational else None
+    mu, log_var = [], []
+    for block, count in padded_blocks(network, x):
+        means, log_variances = network.encode(block)
+        mu.append(means[:count].cpu())
+        if log_variances is not None:
+            log_var.append(log_variances[:count].cpu())
+    return torch.cat(mu), torch.cat(log_var) if log_var else None
+
+
+def encode_posterior(network: Autoencoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the same of a variational network, which has a log_var."""
+    mu, log_var = encode(network, x)
+    assert log_var is not None, "a plain autoencoder has no posterior"
+    return mu, log_var
 
 
 @torch.inference_mode()

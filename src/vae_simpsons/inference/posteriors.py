@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vae_simpsons.images import normalise
 from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.inference.latents import encode_posterior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -25,7 +25,7 @@ def encode_images(network: Autoencoder, pixels: Tensor, mirrored: bool, progress
     def encode_block(start: int) -> Tensor:
         x = normalise(pixels[start : start + size])
         ways = [x, x.flip(-1)][:flips]
-        return torch.stack([torch.stack(encode(network, way), 1) for way in ways], 1)
+        return torch.stack([torch.stack(encode_posterior(network, way), 1) for way in ways], 1)
 
     for start, block in zip(starts, map_blocks(network, encode_block, starts, len(starts)), strict=True):
         found[start : start + len(block)] = block

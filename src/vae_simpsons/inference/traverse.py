@@ -1,5 +1,6 @@
 """What each latent dimension does: one row a dimension, its value changed step by step."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from vae_simpsons.data.pictures import Pictures
 from vae_simpsons.errors import VAEError
 from vae_simpsons.images import normalise
 from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.inference.latents import encode_posterior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -46,10 +47,12 @@ def measure_kl(network: Autoencoder, pictures: Pictures, progress: Progress) -> 
     """
     size, count = block_size(network), len(pictures)
     report, done = progress("measuring the KL", count), 0
-    total: Tensor | float = 0.0
+    total = torch.zeros(math.prod(network.latent_shape), dtype=torch.float64)
     blocks = pictures.blocks(size)
-    for mu, log_var in map_blocks(network, lambda p: encode(network, normalise(p)), blocks, -(-count // size)):
-        total = total + objective.kl_per_dimension(mu.double(), log_var.double()).flatten(1).sum(0)
+    for mu, log_var in map_blocks(
+        network, lambda p: encode_posterior(network, normalise(p)), blocks, -(-count // size)
+    ):
+        total += objective.kl_per_dimension(mu.double(), log_var.double()).flatten(1).sum(0)
         done += len(mu)
         report(done)
     return total / count

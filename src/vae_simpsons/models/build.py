@@ -1,6 +1,7 @@
 """Settings -> networks: the one place that decides which network a setting means."""
 
 import torch
+from torch import nn
 
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models.autoencoder import Autoencoder
@@ -76,6 +77,8 @@ def latent_shape(settings: Settings) -> tuple[int, ...]:
 
 def _autoencoder(settings: Settings) -> Autoencoder:
     data, model = settings.data, settings.model
+    encoder: nn.Module
+    decoder: nn.Module
     if model.latent == "vector":
         sizes = (data.channels, data.size, model.widths, model.latent_dim)
         encoder, decoder = Encoder(*sizes, variational=model.variational), Decoder(*sizes)

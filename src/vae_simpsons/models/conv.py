@@ -71,5 +71,5 @@ def normalised(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
     BatchNorm subtracts the batch's mean, and with it the bias, whose gradient is therefore zero. What torch computes in
     its place is rounding, which Adam, dividing it by its own size, would turn into steps of the full learning rate.
     """
-    convolution.bias.requires_grad_(False)
+    convolution.get_parameter("bias").requires_grad_(False)
     return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(inplace=True))

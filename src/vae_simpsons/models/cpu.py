@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 # Of the smaller of the two maps. Forward and backward of 256 -> 512 channels on 2x2, batch 64: 6.7 ms for 18.6 in
 # float32, 2.0 for 12.2 in bfloat16; of 128 -> 256 on 4x4: 6.6 for 6.5, 2.5 for 4.2; on 8x8 it is slower (2 cores).
@@ -31,16 +32,16 @@ def use_fast_convolutions(network: nn.Module) -> None:
 
 def fast_form(layer: nn.Module) -> nn.Module | None:
     """Returns a layer with the very weights of `layer` that computes the same faster; None: there is none."""
+    fast: nn.Conv2d | nn.ConvTranspose2d
     match layer:
         case nn.ConvTranspose2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1), groups=1):
-            kind, more = DoublingConv, {"output_padding": 1}
+            fast = DoublingConv(layer.in_channels, layer.out_channels, 3, 2, 1, output_padding=1, device="meta")
         case nn.Conv2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), groups=1):
-            kind, more = HalvingConv, {}
+            fast = HalvingConv(layer.in_channels, layer.out_channels, 3, 2, 1, device="meta")
         case nn.Conv2d(kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=1) if layer.out_channels <= 4:
-            kind, more = ToImageConv, {}
+            fast = ToImageConv(layer.in_channels, layer.out_channels, 3, 1, 1, device="meta")
         case _:
             return None
-    fast = kind(layer.in_channels, layer.out_channels, 3, layer.stride, padding=1, device="meta", **more)
     fast.weight, fast.bias = layer.weight, layer.bias
     return fast
 
@@ -62,7 +63,9 @@ class HalvingConv(nn.Conv2d):
 class DoublingConv(nn.ConvTranspose2d):
     """A 3x3 transposed convolution with stride 2, the adjoint of HalvingConv: (B, in, H, W) -> (B, out, 2H, 2W)."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    bias: Tensor
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         batch, channels, height, width = x.shape
         if height * width > SMALL_MAP:
             return super().forward(x)
@@ -105,6 +108,8 @@ def overlap(patches: Tensor) -> Tensor:
 class ToImageConv(nn.Conv2d):
     """A 3x3 convolution to an image's few channels: (B, in, H, W) -> (B, out, H, W), H and W even."""
 
+    bias: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         # One 4x4 kernel for each pixel of a block of 2x2: the weights, where that pixel needs them.
         moved = [F.pad(self.weight, (j, 1 - j, i, 1 - i)) for i in range(2) for j in range(2)]
@@ -129,5 +134,5 @@ class Blockwise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
         x, weight = (tensor.to(gradient.dtype) for tensor in ctx.saved_tensors)
         blocks = F.pixel_unshuffle(gradient, 2)
-        for_kernels = torch.nn.grad.conv2d_weight(x, ctx.shape, blocks, stride=2, padding=1)
+        for_kernels = conv2d_weight(x, ctx.shape, blocks, stride=2, padding=1)
         return F.conv_transpose2d(gradient, weight, padding=1), None, for_kernels, blocks.sum((0, 2, 3))

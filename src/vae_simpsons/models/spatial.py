@@ -19,8 +19,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         self.last = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.last(F.silu(self.first(F.silu(x))))

@@ -31,7 +31,10 @@ def announcement(
     """
     lines = about_stage(run, dataset, stage, engine, trainer)
     if begins:
-        folder = {"run folder": str(run.folder.path), "watch": f"tensorboard --logdir {run.folder.path}"}
+        folder: dict[str, str | None] = {
+            "run folder": str(run.folder.path),
+            "watch": f"tensorboard --logdir {run.folder.path}",
+        }
         lines = about_run(run, dataset, told, engine, trainer) | lines | folder
     return in_columns(lines) + "\n"
 
@@ -71,7 +74,7 @@ def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, traine
         **stage.describe(),
         "training": f"{stage.epochs} epochs of {steps:,} steps, batch {stage.batch_size}",
         "takes": f"{likely} {format_about(seconds)} and {format_bytes(memory)}",
-        "resuming": f"after epoch {resume.position.epochs} of {resume.path}" if resume else None,
+        "resuming": f"after epoch {resume.reached().epochs} of {resume.path}" if resume else None,
         "then": what_follows(run.settings) if stage.name == AutoencoderStage.name else None,
     }
 

@@ -1,6 +1,7 @@
 """The DataModule: a stage's batches, as each process of Lightning's asks for them."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -9,8 +10,10 @@ from vae_simpsons.data.batches import CopiedAhead, EvalBatches, TrainBatches, re
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import chunk_ends, chunk_steps
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.stages import Stage
 
+Batches = TypeVar("Batches", TrainBatches, EvalBatches)
 GPU_EVAL_BATCH = 512  # validation has no reason to be in batches so small that a GPU waits for Python
 
 
@@ -21,6 +24,8 @@ class ImagesDataModule(pl.LightningDataModule):
         chunked: serve training batches in chunks, inputs (k, B, ...) and labels (k, B), as GraphModule takes them.
         first_step: where the first epoch begins; more than 0 continues in the middle of it.
     """
+
+    trainer: StageTrainer
 
     def __init__(
         self, stage: Stage, dataset: Dataset, settings: Settings, chunked: bool = False, first_step: int = 0
@@ -73,7 +78,7 @@ class ImagesDataModule(pl.LightningDataModule):
         share = {"rank": self.trainer.global_rank, "world": self.trainer.world_size}
         return self.copied_ahead(EvalBatches(self.inputs, self.labels, self.dataset.val, size, **share))
 
-    def copied_ahead(self, batches: TrainBatches | EvalBatches) -> TrainBatches | EvalBatches | CopiedAhead:
+    def copied_ahead(self, batches: Batches) -> Batches | CopiedAhead:
         """Returns `batches`, copied ahead of their turn where the images are not on the GPU that trains."""
         if self.device.type == "cuda" and self.inputs.device.type == "cpu":
             return CopiedAhead(batches, self.device)

@@ -38,7 +38,7 @@ class Engine:
 def choose_engine(settings: Settings, device: torch.device, processes: int) -> Engine:
     """Returns the engine that trainer.engine means on `device`."""
     engine = settings.trainer.engine
-    if engine in ("auto", "graph"):
+    if engine == "auto" or engine == "graph":
         obstacle = why_no_graph(settings, device, processes)
         if obstacle is None:
             return Engine("graph", "each step is the replay of a CUDA graph")
@@ -119,7 +119,7 @@ class GraphModule(StageModule):
     def training_step(self, chunk: Batch, batch_idx: int) -> None:
         """Trains on inputs (k, B, ...) and labels (k, B), a step for each of the k batches."""
         if self.replay is None:
-            self.prepare(Batch(*(part[0] for part in chunk)))
+            self.replay = self.prepare(Batch(*(part[0] for part in chunk)))
         for number, batch in enumerate(zip(*chunk, strict=True)):
             self.fill(Batch(*batch))
             self.prepare_step(self.steps_done + number)
@@ -137,8 +137,8 @@ class GraphModule(StageModule):
         for part, value in zip(self.batch, batch, strict=True):
             part.copy_(value)
 
-    def prepare(self, batch: Batch) -> None:
-        """Lays out what a step reads and writes, warms up without changing anything, and captures a step."""
+    def prepare(self, batch: Batch) -> Callable[[], None]:
+        """Lays out what a step reads and writes, warms up without changing anything; returns a captured step."""
         for group in self.adam.param_groups:
             # A number would be captured as it is now; a tensor can be filled anew.
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=self.device)
@@ -149,7 +149,7 @@ class GraphModule(StageModule):
         with unchanged(self, self.adam), side_stream(self.device):
             for _ in range(WARM_UP_STEPS):
                 self.step()
-        self.replay = self.capture(self.step)
+        return self.capture(self.step)
 
     def step(self) -> None:
         """Makes one optimizer step on `batch` and adds its figures to `sums`."""

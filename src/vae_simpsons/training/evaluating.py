@@ -18,6 +18,7 @@ from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import no_progress, warn
 from vae_simpsons.settings import Settings
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stage import StageModule, in_eval_mode
@@ -34,7 +35,7 @@ class QuickFigures(pl.Callback):
         self.rows: list[dict[str, Any]] = []
         self.warned: set[str] = set()
 
-    def on_train_start(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_start(self, trainer: StageTrainer, module: StageModule) -> None:
         """Drops the figures of epochs that will be trained again; makes up for those of the epoch just resumed from."""
         done = trainer.current_epoch
         if trainer.is_global_zero and self.path.exists():
@@ -43,7 +44,7 @@ class QuickFigures(pl.Callback):
             known = next((row for row in self.rows if int(row["epoch"]) == done), None)
             self.add_points(trainer, known or self.measure(trainer, module, done))
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
         """Measures and logs, if it is time; after the last epoch beside the settings too."""
         epoch = trainer.current_epoch + 1
         if not trainer.is_global_zero or not is_due(self.settings, epoch):
@@ -53,7 +54,7 @@ class QuickFigures(pl.Callback):
         if epoch == trainer.max_epochs:
             log_settings(trainer, module, figures_of(trainer, module) | values(row))
 
-    def measure(self, trainer: pl.Trainer, module: StageModule, epoch: int) -> dict[str, Any]:
+    def measure(self, trainer: StageTrainer, module: StageModule, epoch: int) -> dict[str, Any]:
         """Returns the row of an epoch, which the table has then."""
         network = module.stage.final
         devices = [module.device] if module.device.type == "cuda" else []
@@ -80,7 +81,7 @@ class QuickFigures(pl.Callback):
             if math.isfinite(figure.value)
         }
 
-    def add_points(self, trainer: pl.Trainer, row: dict[str, Any]) -> None:
+    def add_points(self, trainer: StageTrainer, row: dict[str, Any]) -> None:
         """Adds a point to each curve."""
         trainer.logger.log_metrics(values(row), step=trainer.global_step)
 

@@ -12,7 +12,7 @@ from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
 from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
-from vae_simpsons.models import check_prior_size
+from vae_simpsons.models import Autoencoder, check_prior_size
 from vae_simpsons.models.priors import GaussianPrior, fit_gaussian
 from vae_simpsons.progress import Progress
 from vae_simpsons.training.resuming import autoencoder_of
@@ -38,7 +38,7 @@ def fit_gaussians(path: Path, dataset: Dataset, pictures: Path, progress: Progre
 
 
 def gaussians_of(
-    network: torch.nn.Module, model: Checkpoint, dataset: Dataset, names: list[str], progress: Progress
+    network: Autoencoder, model: Checkpoint, dataset: Dataset, names: list[str], progress: Progress
 ) -> GaussianPrior:
     """Returns Gaussians fitted to the latents of the images that train."""
     chosen = torch.from_numpy(dataset.train)

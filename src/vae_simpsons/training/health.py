@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import warn
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.stage import StageModule
 
 EPOCHS = 3  # in a row that show a fault before it is reported: the first steps of many a good run look collapsed
@@ -16,15 +17,15 @@ class Health(pl.Callback):
         self.known_bad = 0
         self.epochs: dict[str, int] = {}  # how many epochs in a row have shown each fault
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *args: object) -> None:
+    def on_train_batch_start(self, trainer: StageTrainer, module: StageModule, *args: object) -> None:
         """Checks where that costs nothing: on a CPU at every step, on a GPU when figures are read anyway."""
         if module.device.type == "cpu" or trainer.global_step % trainer.log_every_n_steps == 0:
             self.check(trainer, module)
 
-    def on_validation_start(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_validation_start(self, trainer: StageTrainer, module: StageModule) -> None:
         self.check(trainer, module)  # before a whole epoch counts
 
-    def check(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def check(self, trainer: StageTrainer, module: StageModule) -> None:
         """Ends a run that has had a step that was not finite or, if it leaves such steps out, no other step."""
         guard = module.guard
         bad, steps = int(guard.bad), int(guard.steps)
@@ -39,7 +40,7 @@ class Health(pl.Callback):
             warn(f"by step {trainer.global_step}, {bad} steps were left out: their loss or gradient was not finite.")
         self.known_bad = bad
 
-    def on_validation_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_validation_end(self, trainer: StageTrainer, module: StageModule) -> None:
         """Warns of a fault that several epochs in a row have shown."""
         faults = module.stage.faults()
         self.epochs = {name: self.epochs.get(name, 0) + 1 for name in faults}

@@ -5,12 +5,32 @@ pyproject.toml bounds Lightning's version for their sake.
 
 import logging
 import warnings
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vae_simpsons.checkpoint import Position
+
+if TYPE_CHECKING:
+    from vae_simpsons.training.datamodule import ImagesDataModule
+    from vae_simpsons.training.logger import RunLogger
+
+
+class StageTrainer(pl.Trainer):
+    """Lightning's Trainer, with the types of what the trainer of a stage always has."""
+
+    datamodule: "ImagesDataModule"
+    logger: "RunLogger"
+    log_every_n_steps: int
+    max_epochs: int
+
+
+def is_first_process() -> bool:
+    """Whether this is the first, or the only, of the processes that train; known before there is a trainer."""
+    return rank_zero_only.rank == 0  # type: ignore[attr-defined]  # an attribute of a function
 
 
 def quiet_lightning() -> None:

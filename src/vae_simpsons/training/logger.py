@@ -49,7 +49,7 @@ class RunLogger(TensorBoardLogger):
     def add_histogram(self, name: str, values: Tensor, step: int) -> None:
         self._try(lambda: self.experiment.add_histogram(name, values, step))
 
-    def add_picture(self, name: str, png: bytes, size: tuple[int, int, int], step: int) -> None:
+    def add_picture(self, name: str, png: bytes, size: tuple[int, ...], step: int) -> None:
         """Adds a picture, the bytes of a PNG of size (C, h, w)."""
         channels, height, width = size
         image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)

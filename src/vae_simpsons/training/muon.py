@@ -97,7 +97,7 @@ def step_matrices(
     for weight in weights:
         if "exp_avg" not in state[weight]:
             state[weight]["exp_avg"] = torch.zeros_like(weight)
-    gradient = torch.stack([weight.grad.flatten(1) for weight in weights])
+    gradient = torch.stack([weight.grad.flatten(1) for weight in weights if weight.grad is not None])
     before = torch.stack([state[weight]["exp_avg"].flatten(1) for weight in weights])
     momentum = before.lerp(gradient, 1 - MOMENTUM)
     length = LENGTH * max(gradient.shape[1:]) ** 0.5

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons.checkpoint import (
     AVERAGE,
@@ -30,6 +29,7 @@ from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.progress import progress_bar
 from vae_simpsons.settings import Settings, to_flat
 from vae_simpsons.training.fitting import fit_gaussians
+from vae_simpsons.training.lightning import is_first_process
 from vae_simpsons.training.resuming import autoencoder_of, is_done
 from vae_simpsons.training.run import train_stages
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
@@ -68,7 +68,7 @@ def settings_with(model: Checkpoint, given: Mapping[str, Any]) -> dict[str, Any]
         VAEError: an export, which does not name its pictures, needs them.
     """
     kept = to_flat(model.settings) | {"out": None, "trainer.max_epochs": max(1, model.epochs)}
-    settings = kept | given
+    settings = {**kept, **given}
     if model.position is None and "data.path" not in given and settings["prior.kind"] != "normal":
         raise VAEError("data.path: an exported model does not say where its pictures are. Give --data.path PATH.")
     return settings
@@ -89,13 +89,13 @@ def fit_prior(model: Checkpoint, settings: Settings, folder: RunFolder, command:
     """
     begun = without_prior(model, settings, folder)
     load_network(begun)  # or refuses weights that do not fit, before anything is written
-    manifest = RunFolder(model.path.parent).split
-    manifest = manifest if manifest.is_file() else None
+    split = RunFolder(model.path.parent).split
+    manifest = split if split.is_file() else None
     if settings.prior.kind == "flow":
         train_stages(Run(settings, folder, command, trained=autoencoder_of(begun)), [PriorStage.name], manifest)
-    elif rank_zero_only.rank == 0:  # no stage, so one process's work
+    elif is_first_process():  # no stage, so one process's work
         fit_at_once(Run(settings, folder, command), begun, manifest)
-    if rank_zero_only.rank == 0 and settings.prior.labels and settings.prior.kind != "normal":
+    if is_first_process() and settings.prior.labels and settings.prior.kind != "normal":
         print(describe_classes(folder.last))
 
 

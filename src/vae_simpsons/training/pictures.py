@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vae_simpsons import images
 from vae_simpsons.data.batches import take
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.logger import RunLogger
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule
@@ -23,13 +24,13 @@ class Pictures(pl.Callback):
     def __init__(self, run: Run) -> None:
         self.folder, self.writer, self.attempts = run.folder, run.writer, run.attempts
 
-    def on_fit_start(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_fit_start(self, trainer: StageTrainer, module: StageModule) -> None:
         """Chooses images spread over the validation set: sorted files begin with one class."""
         dataset = trainer.datamodule.dataset
         spread = np.linspace(0, len(dataset.val) - 1, min(ORIGINALS, len(dataset.val))).round().astype(int)
         self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_validation_end(self, trainer: StageTrainer, module: StageModule) -> None:
         if not trainer.is_global_zero:
             return
         step = last_step(trainer)

@@ -17,6 +17,7 @@ from vae_simpsons.images import normalise, write_png
 from vae_simpsons.inference import latents
 from vae_simpsons.inference.blocks import block_size
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule, in_eval_mode
 
@@ -43,7 +44,7 @@ class Projector(pl.Callback):
     def __init__(self, run: Run) -> None:
         self.folder, self.writer, self.attempts = run.folder, run.writer, run.attempts
 
-    def on_train_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_end(self, trainer: StageTrainer, module: StageModule) -> None:
         """Encodes images spread over the validation set, and hands the files to the writer."""
         if not trainer.is_global_zero:
             return

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from vae_simpsons.checkpoint import (
     AVERAGE,
@@ -25,10 +26,7 @@ MAY_CHANGE = ("out", "data.path", "data.cache_dir", "data.gpu_share", "trainer."
 
 def check_resume(settings: Settings, resume: Checkpoint) -> None:
     """Refuses an exported model, settings that would make another run of it, and a run that is done."""
-    if resume.position is None:
-        raise VAEError(
-            f"path: {resume.path} is an exported model, without the optimizer's state. Give the last.ckpt of a run."
-        )
+    position = resume.reached()
     before, now = to_flat(resume.settings), to_flat(settings)
     differing = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
     if differing:
@@ -38,22 +36,22 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
             f"{key}: {now[key]} here, {before[key]} in {resume.path}{too}. A resumed run keeps its settings: "
             "leave --config out to take them from the checkpoint, or start a new run."
         )
-    before, now = resume.settings.trainer.max_epochs, settings.trainer.max_epochs
-    cosine, in_first = settings.optimizer.schedule == "cosine", resume.position.stage == AutoencoderStage.name
-    if before != now and (cosine or not in_first):
+    old, new = resume.settings.trainer.max_epochs, settings.trainer.max_epochs
+    cosine, in_first = settings.optimizer.schedule == "cosine", position.stage == AutoencoderStage.name
+    if old != new and (cosine or not in_first):
         why = "optimizer.schedule cosine ends with the last epoch" if in_first else "a prior is trained on its model"
         raise VAEError(
-            f"trainer.max_epochs: {now} here, {before} in {resume.path}, and {why}. Resume with as many, or begin "
+            f"trainer.max_epochs: {new} here, {old} in {resume.path}, and {why}. Resume with as many, or begin "
             "another run with --init."
         )
     done = is_done(resume, settings)
-    if not done and resume.position.epochs and not resume.part(OPTIMIZER):
+    if not done and position.epochs and not resume.part(OPTIMIZER):
         raise VAEError(
             f"path: {resume.path} is of vae fit-prior, without the optimizer's state of its autoencoder. Resume "
             "the run that trained it, or begin another with --init."
         )
     if done and not lacks_prior(resume, settings):
-        position, more_may_come = resume.position, in_first and not cosine
+        more_may_come = in_first and not cosine
         name = "trainer.max_epochs" if in_first else "prior.epochs"
         more = f"Give more, say --{name} {position.epochs + 10}." if more_may_come else "Begin another run with --init."
         raise VAEError(
@@ -64,7 +62,8 @@ def check_resume(settings: Settings, resume: Checkpoint) -> None:
 
 def is_done(resume: Checkpoint, settings: Settings) -> bool:
     """Whether the stage that a checkpoint was saved in has all its epochs."""
-    return resume.position.epochs >= stage_epochs(settings, resume.position.stage)
+    position = resume.reached()
+    return position.epochs >= stage_epochs(settings, position.stage)
 
 
 def lacks_prior(resume: Checkpoint, settings: Settings) -> bool:
@@ -81,7 +80,7 @@ def autoencoder_of(resume: Checkpoint) -> Checkpoint:
 
 def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
     """Refuses an epoch that was shared among another number of `processes`, or is behind its end, after `steps`."""
-    position = resume.position
+    position = resume.reached()
     if position.epoch_steps and position.processes != processes:
         raise VAEError(
             f"trainer.devices: {processes} processes, but the epoch that {resume.path} was saved in was shared among "
@@ -96,7 +95,7 @@ def check_position(resume: Checkpoint, processes: int, steps: int) -> None:
 
 def check_resumable(resume: Checkpoint) -> None:
     """Refuses a checkpoint that its stage cannot resume from, before memory is taken for it."""
-    position, settings = resume.position, resume.settings
+    position, settings = resume.reached(), resume.settings
     if position.stage not in stage_names(settings):
         raise VAEError(f"path: {resume.path} was saved in an unknown stage, {position.stage!r:.40}. Give another one.")
     state = resume.part(OPTIMIZER)
@@ -105,7 +104,8 @@ def check_resumable(resume: Checkpoint) -> None:
         for stage in stages:
             stage.average_weights()
     reached = [stage.name for stage in stages].index(position.stage)
-    stage, wanted = stages[reached], {}
+    stage = stages[reached]
+    wanted: dict[str, Tensor] = {}
     for done in stages[: reached + 1]:
         wanted |= done.tensors()
     one = torch.empty((), device="meta")

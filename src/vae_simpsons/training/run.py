@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset, with_levels
@@ -22,7 +21,7 @@ from vae_simpsons.training.announce import announcement, summary
 from vae_simpsons.training.datamodule import ImagesDataModule
 from vae_simpsons.training.engine import build_module, choose_engine
 from vae_simpsons.training.fitting import fit_gaussians
-from vae_simpsons.training.lightning import quiet_lightning, set_position
+from vae_simpsons.training.lightning import StageTrainer, is_first_process, quiet_lightning, set_position
 from vae_simpsons.training.logger import quiet_tensorboard
 from vae_simpsons.training.resuming import autoencoder_of, check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
@@ -82,10 +81,10 @@ def next_stages(run: Run) -> tuple[Run, list[str]]:
     names, resume = stage_names(run.settings), run.resume
     if resume is None:
         return run, names
-    names = names[names.index(resume.position.stage) :]
+    names = names[names.index(resume.reached().stage) :]
     if is_done(resume, run.settings):
         return replace(run, resume=None, trained=autoencoder_of(resume)), names[1:]
-    in_first = resume.position.stage == AutoencoderStage.name
+    in_first = resume.reached().stage == AutoencoderStage.name
     return replace(run, trained=None if in_first else autoencoder_of(resume)), names
 
 
@@ -115,7 +114,7 @@ def train_stage(
         create_folder(run, opened, describe_device(device), processes)
         print(announcement(run, opened, told, stage, engine, trainer, begins=dataset is None))
     module = build_module(stage, settings, engine, resume)
-    if resume:
+    if resume and position:
         stage.load(resume)
         set_position(trainer, position)
     started, first_step = time.monotonic(), position.epoch_steps if position else 0
@@ -147,7 +146,7 @@ def finish(run: Run, dataset: Dataset | None, manifest: Path | None) -> None:
 
     The last is what a run resumes from, so it comes last: without a prior in it the work is not done.
     """
-    if run.settings.prior.kind != "gaussian" or rank_zero_only.rank != 0:
+    if run.settings.prior.kind != "gaussian" or not is_first_process():
         return
     dataset = dataset or load_dataset(run.settings, 1, progress_bar, manifest)
     for path in (run.folder.best, run.folder.last):
@@ -159,7 +158,7 @@ def finish(run: Run, dataset: Dataset | None, manifest: Path | None) -> None:
                 raise VAEError(f"out: {why}. {how_to_resume(run.folder)}") from None
 
 
-def fit(run: Run, trainer: pl.Trainer, module: pl.LightningModule, images: ImagesDataModule) -> None:
+def fit(run: Run, trainer: StageTrainer, module: pl.LightningModule, images: ImagesDataModule) -> None:
     """Trains, and turns what ends a run early into one line."""
     last = run.folder.last
     try:

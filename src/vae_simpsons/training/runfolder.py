@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from pytorch_lightning.utilities import rank_zero_only
 
 from vae_simpsons import __version__
 from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
@@ -24,6 +23,7 @@ from vae_simpsons.data.split import MANIFEST, write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import atomic_path, remove_temporary
 from vae_simpsons.settings import Settings
+from vae_simpsons.training.lightning import is_first_process
 from vae_simpsons.training.writer import Attempts, Writer
 
 PACKAGES = ("torch", "pytorch-lightning", "tensorboard", "numpy", "pillow")
@@ -78,7 +78,7 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
         numbered = (stem.with_name(f"{stem.name}-{i}") for i in count(2))  # further runs within the same second
         return RunFolder(next(path for path in chain([stem], numbered) if not path.exists()))
     folder = RunFolder(Path(settings.out).expanduser())
-    if rank_zero_only.rank != 0:  # the first process has checked it, and may have begun to write
+    if not is_first_process():  # the first process has checked it, and may have begun to write
         return folder
     if folder.holds_a_run():
         raise VAEError(
@@ -92,7 +92,7 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
     """Keeps other runs out of `folder` during the block; removes what it made if the run has not begun."""
-    if rank_zero_only.rank != 0:  # the first process locks it for all
+    if not is_first_process():  # the first process locks it for all
         yield
         return
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
@@ -193,8 +193,9 @@ def commit() -> str | None:
     """Returns the commit of the source tree that this package runs from, '+' behind it if changed; None outside git."""
 
     def git(*arguments: str) -> str:
-        options = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 10, "check": True}
-        return subprocess.run(["git", *arguments], **options).stdout.strip()
+        folder = Path(__file__).parent
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
 
     try:
         # A virtual environment inside somebody else's repository is not a source tree of ours.

@@ -12,6 +12,7 @@ from torch import Tensor
 from vae_simpsons.checkpoint import Checkpoint, Position, write_checkpoint
 from vae_simpsons.files import atomic_path, link_or_copy, sync_folder
 from vae_simpsons.training.health import Health
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule
 
@@ -30,12 +31,12 @@ class SaveCheckpoints(pl.Callback):
         self.carried = run.trained.figures if run.trained else {}  # of the stage before
         self.figures = run.resume.figures if run.resume else self.carried
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *_: object) -> None:
+    def on_train_batch_start(self, trainer: StageTrainer, module: StageModule, *_: object) -> None:
         """Saves in the middle of an epoch, between steps, when it is time."""
         if module.steps_done and any_process(trainer, time.monotonic() - self.saved_at > self.every_s):
             self.save(trainer, module)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
         figures, prefix = figures_of(trainer, module), module.stage.in_files
         self.figures = self.carried | {prefix + name: value for name, value in figures.items()}
         value = figures[module.stage.best]
@@ -44,7 +45,7 @@ class SaveCheckpoints(pl.Callback):
             self.best, self.best_epoch = value, trainer.current_epoch + 1
         self.save(trainer, module, is_best)
 
-    def save(self, trainer: pl.Trainer, module: StageModule, is_best: bool = False) -> None:
+    def save(self, trainer: StageTrainer, module: StageModule, is_best: bool = False) -> None:
         """Hands last.ckpt to the writer, if the run is healthy; every process takes part, one writes.
 
         A checkpoint that still waits to be written gives way to a newer one, but the best only to a better one: a disk
@@ -85,7 +86,8 @@ class SaveCheckpoints(pl.Callback):
         """Waits for all that is being written, while TensorBoard's file is still open."""
         self.run.writer.finish()
 
-    on_exception = on_train_end
+    def on_exception(self, *_: object) -> None:
+        self.run.writer.finish()
 
 
 def keep_copy(path: Path, copy: Path) -> None:
@@ -95,7 +97,7 @@ def keep_copy(path: Path, copy: Path) -> None:
     sync_folder(copy.parent)
 
 
-def figures_of(trainer: pl.Trainer, module: StageModule) -> dict[str, float]:
+def figures_of(trainer: StageTrainer, module: StageModule) -> dict[str, float]:
     """Returns the figures of the epoch that ends, in the stage's order."""
     logged = trainer.callback_metrics
     return {name: float(logged[name]) for name in module.stage.figures if name in logged}
@@ -115,7 +117,7 @@ def snapshot(tensors: dict[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
     return copy_to_cpu
 
 
-def any_process(trainer: pl.Trainer, here: bool) -> bool:
+def any_process(trainer: StageTrainer, here: bool) -> bool:
     """Whether any process says yes; several only ask each other at steps that are logged, since each waits for all."""
     if trainer.world_size == 1:
         return here

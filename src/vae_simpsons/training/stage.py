@@ -16,7 +16,7 @@ from vae_simpsons.devices import seed_device
 from vae_simpsons.errors import VAEError
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.averaging import update_average
-from vae_simpsons.training.lightning import keep_apart
+from vae_simpsons.training.lightning import StageTrainer, keep_apart
 from vae_simpsons.training.stages import Stage
 
 NOISE_STREAM = 0x4015E  # keeps the noise of a seed apart from its other draws
@@ -31,6 +31,9 @@ class StageModule(pl.LightningModule):
         steps_done: steps of the current epoch that are done.
         sums: of the stage's step_figures over them, and how many of them were finite, (figures + 1,).
     """
+
+    trainer: StageTrainer
+    sums: Tensor
 
     def __init__(self, stage: Stage, settings: Settings, resume: Checkpoint | None = None) -> None:
         super().__init__()
@@ -65,15 +68,16 @@ class StageModule(pl.LightningModule):
     @property
     def adam(self) -> torch.optim.Optimizer:
         """The optimizer, without Lightning's wrapper."""
-        return self.optimizers(use_pl_optimizer=False)
+        return self.trainer.optimizers[0]
 
     def on_train_epoch_start(self) -> None:
         """Starts an epoch, or continues an interrupted one."""
         self.steps_done, self.epoch_started = 0, time.monotonic()
         self.sums.zero_()
-        if self.resume is not None and self.resume.position.epoch_steps:
-            self.steps_done = self.resume.position.epoch_steps
-            self.epoch_started -= self.resume.position.epoch_s
+        position = self.resume.position if self.resume else None
+        if self.resume and position and position.epoch_steps:
+            self.steps_done = position.epoch_steps
+            self.epoch_started -= position.epoch_s
             self.sums.copy_(self.resume.tensors[EPOCH_SUMS][self.global_rank])
         self.resume = None
         draw = (self.settings.seed, self.stage.number, self.current_epoch, self.global_rank)
@@ -114,7 +118,7 @@ class StageModule(pl.LightningModule):
 
     def average_weights(self, step: int) -> None:
         """Moves the averaged weights, if there are some, towards those after a step of this epoch."""
-        if self.stage.averaged is not None:
+        if self.stage.averaged is not None and self.stage.ema is not None:
             position = self.current_epoch * self.steps_per_epoch + step
             update_average(self.stage.averaged, self.stage.network, position, self.stage.ema)
 
@@ -175,7 +179,7 @@ class StageModule(pl.LightningModule):
             state = self.adam.state.get(weight, {})
             tensors |= {f"{OPTIMIZER}{name}.{key}": value for key, value in state.items()}
         several = self.trainer.world_size > 1
-        tensors[EPOCH_SUMS] = self.all_gather(self.sums) if several else self.sums[None]
+        tensors[EPOCH_SUMS] = torch.as_tensor(self.all_gather(self.sums)) if several else self.sums[None]
         return tensors
 
     @property
@@ -202,6 +206,10 @@ class Guard(nn.Module):
     They are noticed on the device, without waiting for it: fused Adam skips a step where its `found_inf` says so. With
     `skip` such steps are left out; without, every later step too, until the run is stopped.
     """
+
+    steps: Tensor
+    bad: Tensor
+    first_bad: Tensor
 
     def __init__(self, skip: bool) -> None:
         super().__init__()
@@ -234,7 +242,7 @@ class Guard(nn.Module):
         for buffer, before in zip(network.buffers(), self.statistics, strict=False):
             buffer.copy_(torch.where(leave_out, before, buffer))
         if adam.param_groups[0]["fused"]:
-            adam.found_inf = leave_out.float()
+            adam.found_inf = leave_out.float()  # type: ignore[attr-defined]  # of fused ones alone
         elif not scaled and leave_out:
             adam.zero_grad(set_to_none=True)
         return norm

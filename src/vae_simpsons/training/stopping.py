@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.saving import SaveCheckpoints, any_process
 from vae_simpsons.training.stage import StageModule
 
@@ -43,19 +44,19 @@ class StopOnSignal(pl.Callback):
         self.received = signum
         self.handlers.close()
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: StageModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: StageTrainer, module: StageModule, *_: Any) -> None:
         """Stops here, where all that was computed is logged and nothing is half done."""
         if any_process(trainer, self.received is not None):
             if module.steps_done:  # else the epoch's end has been saved
                 self.saving.save(trainer, module)
             raise Stopped(self.received or signal.SIGTERM)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
         """Stops after the epoch has been saved too; a stage that has all its epochs ends first."""
         if self.received is not None and trainer.world_size == 1 and trainer.current_epoch + 1 < trainer.max_epochs:
             raise Stopped(self.received)
 
-    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_end(self, trainer: StageTrainer, *_: Any) -> None:
         """Stops before the next stage; a run that has all its stages ends by itself."""
         self.handlers.close()
         if not self.last_stage and trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 
 from vae_simpsons.files import atomic_path, write_csv
 from vae_simpsons.settings import to_flat
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stage import StageModule
@@ -21,19 +22,19 @@ class MetricsTable(pl.Callback):
         self.path, self.attempts = run.folder.table(stage), run.attempts
         self.rows: list[dict[str, Any]] = []
 
-    def on_train_start(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_start(self, trainer: StageTrainer, module: StageModule) -> None:
         """Drops the rows of epochs that will be trained again."""
         if trainer.is_global_zero and self.path.exists():
             self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
             self.attempts(str(self.path), write_table, self.path, self.rows)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: StageModule) -> None:
+    def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
         if not trainer.is_global_zero:
             return
         figures = figures_of(trainer, module)
         # Here, and not by Lightning after all callbacks: a run killed once its checkpoint is saved would lack a point.
         trainer.logger.log_metrics(figures, step=last_step(trainer))
-        row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         row |= {name: f"{value:.8g}" for name, value in figures.items()}
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
@@ -43,7 +44,7 @@ class MetricsTable(pl.Callback):
             log_settings(trainer, module, figures)
 
 
-def log_settings(trainer: pl.Trainer, module: StageModule, figures: dict[str, float]) -> None:
+def log_settings(trainer: StageTrainer, module: StageModule, figures: dict[str, float]) -> None:
     """Adds the settings and the final figures to the HPARAMS tab, which shows the first that it gets."""
     final = {f"final/{name}": value for name, value in figures.items()}
     trainer.logger.log_hyperparams(to_flat(module.settings), final, last_step(trainer))
@@ -62,6 +63,6 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         write_csv(temporary, columns, ([row.get(name, "") for name in columns] for row in rows))
 
 
-def last_step(trainer: pl.Trainer) -> int:
+def last_step(trainer: StageTrainer) -> int:
     """Returns the number of the last optimizer step, counted from 0, as Lightning counts the points of its curves."""
     return trainer.global_step - 1

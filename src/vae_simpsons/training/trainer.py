@@ -1,6 +1,7 @@
 """Lightning's Trainer of a stage, what it calls around the steps, and the device and precision that it has."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +14,7 @@ from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import Engine
 from vae_simpsons.training.evaluating import QuickFigures
 from vae_simpsons.training.health import Health
+from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.logger import RunLogger
 from vae_simpsons.training.pictures import Pictures
 from vae_simpsons.training.progress import EpochProgress
@@ -24,16 +26,17 @@ from vae_simpsons.training.stopping import StopOnSignal
 from vae_simpsons.training.table import MetricsTable
 
 
-def build_trainer(run: Run, stage: str) -> pl.Trainer:
+def build_trainer(run: Run, stage: str) -> StageTrainer:
     """Returns Lightning's Trainer of a stage as the settings say."""
     settings = run.settings.trainer
     names = ("accelerator", "devices", "num_nodes", "strategy", "log_every_n_steps", "deterministic")
     # In a SLURM job, without Lightning's own answer to signals: StopOnSignal has one.
-    slurm = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    slurm = SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
+    precision: Any = "32-true" if settings.precision == "tf32" else settings.precision
     try:
-        return pl.Trainer(
+        return StageTrainer(
             **{name: getattr(settings, name) for name in names},
-            precision="32-true" if settings.precision == "tf32" else settings.precision,
+            precision=precision,
             max_epochs=stage_epochs(run.settings, stage),
             logger=RunLogger(run, stage),
             callbacks=build_callbacks(run, stage),

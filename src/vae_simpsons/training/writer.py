@@ -68,6 +68,7 @@ class Attempts:
                 warn(f"cannot write {name}: {why}. Training continues and retries; make room or repair the folder.")
             self.failing[name] = why
             return False
-        if proves and self.failing.pop(name, None):
+        if proves and name in self.failing:
+            del self.failing[name]
             warn(f"{name} can be written again.")
         return True

@@ -26,7 +26,7 @@ def kl_of_each_dimension(subject: Subject) -> list[float]:
 def _split_figures(subject: Subject) -> list[Figure]:
     mu, log_var = subject.posterior
     z = sampled_latents(mu, log_var, subject.seed)
-    found = carried.split_kl(*(x.flatten(1) for x in (mu, log_var, z)))
+    found = carried.split_kl(mu.flatten(1), log_var.flatten(1), z.flatten(1))
     said = carried.DEFINITIONS
     ceiling = (math.log(len(mu)), "log N, its ceiling")
     return [

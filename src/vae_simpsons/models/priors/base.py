@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
@@ -55,6 +56,10 @@ class Prior(nn.Module):
         """Returns what `draw` does; `options` are for a flow."""
         raise NotImplementedError
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Returns mean and standard deviation of z, of each channel of a map, (C,), or number of a vector, (D,)."""
+        raise NotImplementedError
+
 
 class NormalPrior(Prior):
     """N(0, I), which the KL term pulls the encoder's latents towards. It knows no classes."""
@@ -62,3 +67,6 @@ class NormalPrior(Prior):
     def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
         """Returns temperature * noise."""
         return temperature * noise
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return torch.zeros(self.latent_shape[0]), torch.ones(self.latent_shape[0])

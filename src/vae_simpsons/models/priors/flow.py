@@ -35,6 +35,9 @@ class FlowPrior(Prior):
         velocity: (x (B, *latent), t (B,), labels int64 (B,) or None) -> (B, *latent), on standardised latents.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, velocity: nn.Module, latent_shape: Shape, class_count: int = 0) -> None:
         super().__init__(latent_shape, class_count)
         self.velocity = velocity
@@ -50,6 +53,10 @@ class FlowPrior(Prior):
             return self.guided_velocity(x, t, labels, options.guidance)
 
         return heun(velocity, temperature * noise, options.steps, options.progress) * self.std + self.mean
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Returns those of the encoded images, by which the flow is standardised."""
+        return self.mean.flatten(), self.std.flatten()
 
     def guided_velocity(self, x: Tensor, t: float, labels: Tensor | None, guidance: float) -> Tensor:
         """Returns v_0 + guidance * (v_c - v_0), (B, *latent): v_c is the velocity given the class, v_0 without.

@@ -28,6 +28,11 @@ class GaussianPrior(Prior):
         components: K, if there are no classes.
     """
 
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+    has_class: Tensor
+
     def __init__(self, latent_shape: Shape, components: int = 1, class_count: int = 0) -> None:
         super().__init__(latent_shape, class_count)
         count, numbers = class_count + 1 if class_count else components, math.prod(latent_shape)
@@ -44,6 +49,13 @@ class GaussianPrior(Prior):
             drawn = self.means[k] + temperature * (noise @ self.factors[k].T)
             z = torch.where((chosen == k)[:, None], drawn, z)
         return z.unflatten(1, self.latent_shape)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Returns those of the whole mixture, by the law of total variance."""
+        weights, means, factors = self.weights.double(), self.means.double(), self.factors.double()
+        squares = factors.square().sum(2) + means.square()  # (K, D), E[z^2] of each component
+        mean, square = ((weights @ part).view(self.latent_shape[0], -1).mean(1) for part in (means, squares))
+        return mean.float(), (square - mean.square()).sqrt().float()
 
     def _choose(self, noise: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Returns the component of each row, (B,), and noise (B, D) that is independent of it."""
@@ -90,7 +102,7 @@ def fit_gaussian(
     """
     prior = GaussianPrior(mu.shape[1:], components, class_count)
     mu, variance = mu.detach().flatten(1).float().cpu(), log_var.detach().flatten(1).float().cpu().exp()
-    if class_count:
+    if labels is not None and class_count:
         shares = class_shares(labels.cpu(), class_count)
         prior.has_class.copy_(shares[:, :-1].any(0))
     else:

@@ -31,9 +31,10 @@ def build_stage(name: str, settings: Settings, class_names: Sequence[str] = ()) 
     Args:
         class_names: those that the prior is told.
     """
-    kind = AutoencoderStage if name == AutoencoderStage.name else PriorStage
-    torch.manual_seed((settings.seed + kind.number) % 2**32)
-    return kind(settings) if kind is AutoencoderStage else kind(settings, class_names)
+    first = name == AutoencoderStage.name
+    number = AutoencoderStage.number if first else PriorStage.number
+    torch.manual_seed((settings.seed + number) % 2**32)
+    return AutoencoderStage(settings) if first else PriorStage(settings, class_names)
 
 
 def told_by(checkpoint: Checkpoint | None, settings: Settings, dataset: Dataset) -> list[str]:

@@ -14,7 +14,7 @@ from vae_simpsons.images import denormalise, interleave_rows, normalise
 from vae_simpsons.inference import latents
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.inference.traverse import choose_dims, traverse
-from vae_simpsons.models import build_autoencoder
+from vae_simpsons.models import Autoencoder, build_autoencoder
 from vae_simpsons.objective import Objective
 from vae_simpsons.settings import Settings
 from vae_simpsons.training import schedule
@@ -30,7 +30,7 @@ FEW_UNITS = 0.02  # share of the latent dimensions that are active, below which 
 LITTLE_VARIANCE = 1e-3  # of the reconstructions, as a share of the images' own, below which the decoder is dead
 
 
-class AutoencoderStage(Stage):
+class AutoencoderStage(Stage[Autoencoder]):
     """Trains encoder and decoder on the loss that `objective` describes, or on the squared error alone.
 
     Figures, of training and validation alike: loss, mse, kl (nats an image), elbo (nats an image, at beta 1 and the
@@ -44,6 +44,7 @@ class AutoencoderStage(Stage):
     best = "val/loss"
     lr_name = "optimizer.lr"
     means: ValidationMeans  # of the last validation
+    kl_share: Tensor  # of the KL term's weight, in warm-up
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class AutoencoderStage(Stage):
         self.epochs, self.batch_size = settings.trainer.max_epochs, settings.data.batch_size
         self.ema, self.clip = settings.optimizer.ema, settings.trainer.gradient_clip_val
         self.lr, self.horizontal_flip = settings.optimizer.lr, settings.data.horizontal_flip
-        self.register_buffer("kl_share", torch.ones(()), persistent=False)  # of the KL term's weight, in warm-up
+        self.register_buffer("kl_share", torch.ones(()), persistent=False)
         variational = self.network.variational
         self.step_figures = ("loss", "mse", "kl", "elbo") if variational else ("loss", "mse")
         both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
@@ -110,9 +111,9 @@ class AutoencoderStage(Stage):
         self.means = means = self.sums.means(add_up)
         figures = {"val/loss": means.mse, "val/mse": means.mse, "sigma/residual": math.sqrt(means.mse)}
         if self.network.variational:
-            log_sigma = self.final.log_sigma
+            noise = self.final.log_sigma
             sigma = self.final.learned_sigma or self.objective.implied_sigma()
-            log_sigma = None if log_sigma is None else log_sigma.detach().double().cpu()
+            log_sigma = None if noise is None else noise.detach().double().cpu()
             terms = self.objective.terms(torch.tensor(means.mse).double(), means.kl_per_dimension, 1.0, log_sigma)
             figures |= {"val/loss": float(terms.loss), "val/kl": float(terms.kl), "val/elbo": float(terms.elbo)}
             figures |= {} if sigma is None else {"sigma/implied": sigma}
@@ -153,7 +154,7 @@ class AutoencoderStage(Stage):
         mu = torch.cat([mu for mu, _ in self.latents])[:SHOWN_LATENTS].flatten()
         if not self.network.variational:
             return {"mu": mu}
-        log_var = torch.cat([log_var for _, log_var in self.latents])[:SHOWN_LATENTS].flatten()
+        log_var = torch.cat([log_var for _, log_var in self.latents if log_var is not None])[:SHOWN_LATENTS].flatten()
         return {"kl_per_dimension": self.means.kl_per_dimension, "mu": mu, "sigma": torch.exp(0.5 * log_var)}
 
     def describe(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What every stage declares."""
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,10 @@ from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.progress import Progress
 from vae_simpsons.training.averaging import average_of
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class Stage(nn.Module):
+
+class Stage(nn.Module, Generic[Network]):
     """A network with its loss, its optimizer and its figures; how training runs is not its business."""
 
     name: str  # in checkpoints and messages
@@ -21,7 +24,7 @@ class Stage(nn.Module):
     prefix: str  # of the network's tensors in a checkpoint
     average_prefix: str  # of their average's
     in_files: str  # begins the names of the stage's table, pictures and curves
-    network: nn.Module  # what is trained, and saved
+    network: Network  # what is trained, and saved
     step_figures: tuple[str, ...]  # what `loss` measures of a batch, the loss first; their means are `train/...`
     figures: tuple[str, ...]  # everything that is logged of an epoch, in the order of the table
     best: str  # the figure whose lowest value makes an epoch the best
@@ -39,9 +42,9 @@ class Stage(nn.Module):
         self.averaged: AveragedModel | None = None  # the averaged weights; a class attribute would hide the module
 
     @property
-    def final(self) -> nn.Module:
+    def final(self) -> Network:
         """The network whose weights count: the averaged one, where weights are averaged."""
-        return self.network if self.averaged is None else self.averaged.module
+        return self.network if self.averaged is None else cast(Network, self.averaged.module)
 
     def start(
         self, earlier: Checkpoint | None, dataset: Dataset, device: torch.device, processes: int, progress: Progress

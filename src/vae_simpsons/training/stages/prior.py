@@ -18,7 +18,7 @@ from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
-from vae_simpsons.models.priors import flow_loss, standardise
+from vae_simpsons.models.priors import FlowPrior, flow_loss, standardise
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.muon import Muon
@@ -34,7 +34,7 @@ WARM_UP = 100  # steps
 EMA = 0.999  # of the average where optimizer.ema does not say
 
 
-class PriorStage(Stage):
+class PriorStage(Stage[FlowPrior]):
     """Trains a flow on the latents of the images, which the autoencoder has encoded.
 
     Figures: the flow's loss of training and validation images, the latter with the same noise and times every epoch.
@@ -56,7 +56,9 @@ class PriorStage(Stage):
         self.settings, self.class_names = settings, class_names
         self.epochs, self.batch_size, self.lr = chosen.epochs, chosen.batch_size, chosen.lr
         self.ema = settings.optimizer.ema or EMA
-        self.network = build_prior(settings, len(class_names))
+        prior = build_prior(settings, len(class_names))
+        assert isinstance(prior, FlowPrior), "no other prior is trained"
+        self.network = prior
         self.autoencoder = build_autoencoder(settings).requires_grad_(False)
 
     def start(
@@ -91,7 +93,8 @@ class PriorStage(Stage):
         if flips > 1:
             mirrored = torch.rand(count, device=chosen.device) < 0.5
             chosen = torch.where(mirrored.view(-1, *[1] * (chosen.ndim - 1)), batch.inputs[:, 1], chosen)
-        z = reparameterize(*chosen.unbind(1))
+        mu, log_var = chosen.unbind(1)
+        z = reparameterize(mu, log_var)
         loss = flow_loss(self.network, z, batch.labels, drop=DROPPED).mean()
         return loss, loss.detach()[None]
 
