@@ -83,7 +83,7 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> Unpacked:
         for member in members:
             target, content, damage = target_of(member.name), b"", None
             ignored = _why_ignored(member, target, result)
-            if not ignored:
+            if target and not ignored:
                 content, damage = _read_image(member, target, result)
             left_bytes -= max(len(content), member.skip_bytes)
             if left_bytes < 0:
@@ -91,8 +91,8 @@ def unpack(archive: Path, folder: Path, progress: Progress) -> Unpacked:
                     f"archive: {archive} unpacks to more than {MAX_RATIO} times its size, as a bomb does and images "
                     "do not. Unpack it yourself if you trust it."
                 )
-            if ignored:
-                result.others[ignored] += 1
+            if ignored or not target:
+                result.others[ignored or "names that lead outside"] += 1
             elif damage := damage or _write_image(folder / target, content):
                 result.damaged[target] = damage
             else:
@@ -143,7 +143,7 @@ def _read_image(member: Member, target: PurePosixPath, so_far: Unpacked) -> tupl
     if member.encrypted:
         return b"", ENCRYPTED
     if member.same_as is not None:
-        source = target_of(member.same_as)
+        source = target_of(member.same_as) or target
         damage = so_far.damaged.get(source)
         return b"" if damage else (so_far.folder / source).read_bytes(), damage
     try:

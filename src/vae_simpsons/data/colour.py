@@ -42,8 +42,15 @@ def to_srgb(pixels: Tensor, transform: ImageCms.ImageCmsTransform, channels: int
     """Returns the pixels of a picture, uint8 (1 or 3, H, W), in sRGB as (channels, H, W)."""
     array = pixels.permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
-    converted = ImageCms.applyTransform(picture, transform).convert("L" if channels == 1 else "RGB")
+    converted = convert(picture, transform).convert("L" if channels == 1 else "RGB")
     return torch.from_numpy(np.array(converted).reshape(*pixels.shape[1:], channels)).permute(2, 0, 1)
+
+
+def convert(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Image.Image:
+    """Returns a picture in sRGB."""
+    converted = ImageCms.applyTransform(picture, transform)
+    assert converted, "it is not converted in place"
+    return converted
 
 
 @lru_cache(16)  # a folder's pictures come from few cameras
@@ -55,7 +62,7 @@ def _transform(content: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
     """
     if content and len(content) > MAX_PROFILE_BYTES:
         raise ValueError("too large")
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(content)) if content else ImageCms.createProfile("LAB")
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(content) if content else ImageCms.createProfile("LAB"))
     if content and profile.profile.xcolor_space.strip() != SPACES[mode]:
         raise ValueError(f"a profile of {profile.profile.xcolor_space}")
     transform = ImageCms.buildTransform(profile, SRGB, mode, "RGB")
@@ -63,7 +70,7 @@ def _transform(content: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
         steps = np.arange(0, 256, 15, dtype=np.uint8)
         greys = steps[None] if mode == "L" else np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
         before = Image.fromarray(greys)
-        after = np.asarray(ImageCms.applyTransform(before, transform), dtype=int)
+        after = np.asarray(convert(before, transform), dtype=int)
         if abs(after - np.asarray(before.convert("RGB"))).max() <= SAME:
             return None
     return transform

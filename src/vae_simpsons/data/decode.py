@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 import torch
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vae_simpsons.data.colour import profile_of, to_srgb
+from vae_simpsons.data.colour import convert, profile_of, to_srgb
 from vae_simpsons.data.folder import File
 from vae_simpsons.data.formats import FORMATS, as_pillow_reads_it, prepare_pillow
 from vae_simpsons.data.index import Facts
@@ -148,7 +148,7 @@ def _decode_opened(image: Image.Image, raw: bytes | None, data: Data) -> tuple[T
             check_memory(image, len(raw))
         opaque, extremes = make_opaque(image, raw, data.levels)
         if transform and opaque.mode == profile.mode and profile.mode in ("CMYK", "LAB"):
-            opaque, transform = ImageCms.applyTransform(opaque, transform), None
+            opaque, transform = convert(opaque, transform), None
         opaque = opaque.convert("L" if grey else "RGB")
         array = np.array(opaque).reshape(opaque.height, opaque.width, 1 if grey else 3)
         pixels = torch.from_numpy(array).permute(2, 0, 1)

@@ -13,8 +13,21 @@ from PIL import BmpImagePlugin, Image, TiffImagePlugin
 HEIC_EXTENSIONS, HEIC_PLUGIN = (".heic", ".heif"), "pillow-heif"  # what reads them, if it is installed
 HAS_HEIC = find_spec("pillow_heif") is not None
 
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")  # of Pillow's, by content; its others are never tried
+EXTENSIONS: tuple[str, ...] = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".avif",
+)
+# Of Pillow's, by content; its others are never tried.
+FORMATS: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 if HAS_HEIC:
     EXTENSIONS, FORMATS = EXTENSIONS + HEIC_EXTENSIONS, (*FORMATS, "HEIF")
 SIGNATURES = re.compile(
@@ -65,10 +78,10 @@ def correct_tiff(image: Image.Image) -> None:
     Pillow reads floats and signed numbers of a compressed big-endian file in the wrong order, and colours of 16 bits
     in planes, where they are not compressed, as if they had 8.
     """
-    if image.format != "TIFF" or not image.tile:
+    if not isinstance(image, TiffImagePlugin.TiffImageFile) or not image.tile:
         return
     first, tags = image.tile[0], image.tag_v2
-    if first.codec_name == "libtiff":
+    if first.codec_name == "libtiff" and isinstance(first.args, tuple):
         image.tile = [first._replace(args=(NATIVE.get(first.args[0], first.args[0]), *first.args[1:]))]
     elif tags.get(PLANES) == 2 and max(tags.get(BITS_PER_SAMPLE, (1,))) == 16 and image.mode in ("RGB", "RGBA"):
         whole, arguments = (0, 0, tags[WIDTH], tags[LENGTH]), (f"{image.mode};16N", False, tags.offset)

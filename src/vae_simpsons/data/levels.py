@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from vae_simpsons.data.formats import BITS_PER_SAMPLE, correct_tiff
 
@@ -119,19 +120,27 @@ def _low_bytes(image: Image.Image, raw: bytes | None) -> np.ndarray | None:
 
     Pillow keeps the upper byte of each sample. In the other order of bytes that is the lower one.
     """
-    arguments = image.tile[0].args if raw and image.format in ("PNG", "TIFF") and image.tile else ""
-    mode = arguments if isinstance(arguments, str) else arguments[0]
+    if not raw or image.format not in ("PNG", "TIFF") or not isinstance(image, ImageFile) or not image.tile:
+        return None
+    mode = _raw_mode(image.tile[0].args)
     if not mode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
         return None
     other = "RGBA" if mode.startswith("LA") else mode[:-1] + OTHER_ORDER[mode[-1]]  # LA;16 has as many bytes as RGBA
     with Image.open(io.BytesIO(raw), formats=[image.format]) as again:
+        assert isinstance(again, ImageFile), "as what is in a file is"
         correct_tiff(again)
         again.tile = [
-            tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])) for tile in again.tile
+            tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
+            for tile in again.tile
         ]
         again.load()
         low = np.asarray(again)
     return low[..., 1:2] if mode.startswith("LA") else low[..., :3]
+
+
+def _raw_mode(arguments: tuple | str | None) -> str:
+    """Returns how Pillow's decoder is told to read samples, by the arguments that it is given."""
+    return str(arguments[0]) if isinstance(arguments, tuple) else arguments or ""
 
 
 def _typed(values: np.ndarray, tags: Mapping) -> np.ndarray:

@@ -4,11 +4,11 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from vae_simpsons.data.index import IN_ARCHIVE
 from vae_simpsons.errors import VAEError, one_line
@@ -19,7 +19,7 @@ MAX_HEADER_BYTES = 2**20  # of a tar's header for a long name or for attributes
 MAX_REST = 64  # blocks of a mebibyte that are read behind the last entry, for the checksum at the end
 ENCRYPTED, FLAG_ENCRYPTED = "encrypted", 1  # bit of a zip's entry
 METHOD = "packed with a method that is not supported"
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError)
+DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError)
 DAMAGED += (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 CUT_SHORT = "ends too early: it is cut short, or was not downloaded in full. Download it again"
@@ -43,7 +43,7 @@ class Member(NamedTuple):
     name: str
     is_file: bool  # not a folder, symbolic link or device
     skip_bytes: int  # that must be unpacked to skip it: a tar has no index
-    open: Callable[[], IO[bytes] | None]
+    open: Callable[[], IO[bytes]]
     encrypted: bool = False
     same_as: str | None = None  # the name of an earlier entry that a tar's hard link means
 
@@ -56,13 +56,15 @@ class CheckedTarInfo(tarfile.TarInfo):
     """The header of a tar's entry; tarfile itself takes a bad one for the end, and reads long names whole."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Returns the entry of a header block, unless it is none or claims to be larger than any name is."""
         try:
             entry = super().frombuf(buf, encoding, errors)
-        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError):
-            raise CutShort from None
-        except tarfile.InvalidHeaderError as e:
+        except tarfile.HeaderError as e:
+            if not any(buf) and len(buf) == tarfile.BLOCKSIZE:
+                raise  # the end
+            if len(buf) < tarfile.BLOCKSIZE:
+                raise CutShort from None
             raise tarfile.ReadError(f"an entry without a header ({e})") from None
         names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
         attributes = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -92,7 +94,7 @@ def is_archive(path: Path) -> bool:
     raise VAEError(f"archive: {path} {NEITHER}.")
 
 
-def read_members(archive: Path, progress: Progress) -> Iterator[Member]:
+def read_members(archive: Path, progress: Progress) -> Generator[Member, None, None]:
     """Yields the entries of an archive, and shows how many are done; damage may show at any of them.
 
     Raises:

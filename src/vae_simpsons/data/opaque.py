@@ -38,7 +38,7 @@ def make_opaque(image: Image.Image, raw: bytes | None, levels: str | None) -> tu
 def _over_background(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # with its greys multiplied by alpha
         image = image.convert("LA")
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # bytes that were left zero, as most programs take them
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -54,7 +54,8 @@ def _transparent_value(image: Image.Image) -> int | tuple[int, ...] | None:
     clear, mode = image.info.get("transparency"), image.mode
     if image.format != "PNG" or isinstance(clear, bytes | None) or mode not in ("L", "RGB", "I;16"):
         return None
-    raw_mode = image.tile[0].args if getattr(image, "tile", None) else mode
+    tiles = getattr(image, "tile", None)
+    raw_mode = tiles[0].args if tiles else mode
     if ";16" in raw_mode:
         return clear
     most = 2 ** GREY_BITS.get(raw_mode, 8) - 1

@@ -73,7 +73,7 @@ def open_pack(source: Path, data: Data, progress: Progress) -> Pack:
         return pack if pack and data.levels in (None, pack.index.levels) else read_pack(folder, data)
 
     with renamed(archive="data.path"):
-        packed, others = is_archive(source), Counter()
+        packed, others = is_archive(source), Counter[str]()
         files = [file_of(source, source.parent)] if packed else find_files(source, others)
         cache = cache_folder(data)
         own, folder = (cache / "packs" / pack_name(source, files, view) for view in (replace(data, levels=None), data))
@@ -135,7 +135,7 @@ def read_images(
     levels = format_levels(parse_levels(data.levels) | ranges)
     if any(usual_range(own) != ranges[own.kind] for own in extremes):
         return read_images(source, files, replace(data, levels=levels), progress, writer, begun)
-    if index.paths:
+    if prints:
         show = progress("finding near-duplicates", len(index.paths))
         index.groups.extend(group_near_duplicates(prints, show).tolist())
     begun = begun or Index()
