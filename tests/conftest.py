@@ -1,13 +1,20 @@
 """Pictures to train on, drawn here, and a network small enough to train in a second."""
 
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from vae_simpsons.cli import main
+from vae_simpsons.cli import VERBS, main
+from vae_simpsons.cli.parsing import Group, Verb
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.models import build_autoencoder
 
@@ -24,6 +31,14 @@ TINY = {
 }
 
 
+class Explorer(NamedTuple):
+    """A `vae explore` that runs."""
+
+    address: str
+    pid: int
+    printed: list[str]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU where there is none."""
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
@@ -33,6 +48,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def flags(settings: dict[str, str]) -> list[str]:
     """`settings` as command-line flags."""
     return [f"--{key}={value}" for key, value in settings.items()]
+
+
+def every_verb(verbs: Mapping[str, Verb | Group] = VERBS) -> list[list[str]]:
+    """The words of each command."""
+    commands = []
+    for word, verb in verbs.items():
+        inner = every_verb(verb.verbs) if isinstance(verb, Group) else [[]]
+        commands += [[word, *words] for words in inner]
+    return commands
 
 
 def draw_pictures(folder: Path, count: int, size: int = 40) -> Path:
@@ -83,3 +107,21 @@ def build_network(size: int = 32, widths=(8, 16), latent_dim: int = 8, channels:
     model = {"model.widths": list(widths), "model.latent_dim": latent_dim, "model.variational": variational}
     torch.manual_seed(0)
     return build_autoencoder(from_flat(data | model))
+
+
+@pytest.fixture(scope="session")
+def explorer(run_folder, cache) -> Iterator[Explorer]:
+    """`vae explore` of that run, in a process of its own, which must print nothing else and end on Ctrl-C."""
+    kept = f"--data.cache_dir={cache / 'vae-simpsons'}"
+    command = ["explore", "--ckpt", str(run_folder / "last.ckpt"), "--no-browser", "--device", "cpu", kept]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-m", "vae_simpsons", *command], **pipes)
+    try:
+        printed = [process.stdout.readline() for _ in range(3)]
+        yield Explorer(re.search(r"http://\S+", "".join(printed))[0], process.pid, printed)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (0, "ended\n", "")
+    finally:
+        process.kill()
+        process.wait()

@@ -4,19 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-import settings_page
 import torch
 import yaml
 from PIL import Image
 
-from conftest import CONFIGS, ROOT, TINY, flags
-from vae_simpsons.cli import VERBS, build_parser, main
-from vae_simpsons.cli.parsing import Group, Verb
+from conftest import CONFIGS, TINY, every_verb, flags
+from vae_simpsons.cli import VERBS, main
 from vae_simpsons.configfile import from_flat, parse_yaml
 from vae_simpsons.settings import Settings, keys, sections
 
@@ -36,15 +33,6 @@ def refused(capfd, *arguments: str, status: int = 1) -> str:
     assert err.startswith("vae: ") and err.count("\n") == 1 and "Traceback" not in err
     assert out == "" or out.startswith("    device") or "epoch" not in out
     return err
-
-
-def every_verb(verbs: Mapping[str, Verb | Group] = VERBS) -> list[list[str]]:
-    """The words of each command."""
-    commands = []
-    for word, verb in verbs.items():
-        inner = every_verb(verb.verbs) if isinstance(verb, Group) else [[]]
-        commands += [[word, *words] for words in inner]
-    return commands
 
 
 def config_file(text: str) -> str:
@@ -374,24 +362,3 @@ def test_ctrl_c_says_how_to_continue(pictures, times):
     )
     assert err in ((first,) if times == 1 else (first, second))
     assert vae("sample", "--ckpt", "run/last.ckpt", "-n", "1").returncode == 0
-
-
-def test_the_readmes_commands_are_understood():
-    """Every `vae` line of the README parses; those that need no data are run elsewhere."""
-    names = [" ".join(words) for words in every_verb()]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = re.findall(rf"^vae ({'|'.join(names)}) (.*?)(?:\s+#.*)?$", text, re.MULTILINE)
-    for name, options in lines:
-        build_parser().parse_args([*name.split(), *options.split()])
-    assert {name for name, _ in lines} == set(names)
-
-
-def test_the_page_of_settings_is_that_of_the_declarations():
-    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), "run scripts/settings_page.py"
-
-
-def test_the_readme_says_how_alike_near_duplicates_are():
-    from vae_simpsons.data import similar
-
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"at most {similar.MAX_BITS} of 63 bits" in text and f"at most {similar.MAX_RMSE:g} grey levels" in text

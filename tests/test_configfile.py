@@ -167,3 +167,33 @@ def test_names_of_settings_that_are_close_are_found():
     assert nearest("latent_dim", keys()) == "model.latent_dim"
     assert nearest("data.pth", keys()) == "data.path"
     assert nearest("zzz", keys()) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["data.path: a\ndata: {path: b}", "data: {path: b}\ndata.path: b", "{data: {path: a}, data.path: null}"]
+)
+def test_a_setting_by_two_names_is_refused(text):
+    with pytest.raises(VAEError, match="text: data.path: given twice. Give it once"):
+        parse_yaml(text, "text")
+
+
+@pytest.mark.parametrize("number", ["010", "08", "1:30", "0x10", "0b11", "0_7", "-010"])
+@pytest.mark.parametrize("key", ["seed", "objective.beta", "data.resize", "prior.components"])
+def test_a_number_that_programs_read_differently_is_refused_in_yaml_and_as_a_flag(key, number):
+    with pytest.raises(VAEError):
+        from_flat({key: number})
+    with pytest.raises(VAEError):
+        parse_yaml(f"{key}: {number}", "text")
+
+
+@pytest.mark.parametrize("text", ["100", "1_0", "0", "+5", "20"])
+def test_a_whole_number_is_the_same_in_yaml_and_as_a_flag(text):
+    assert from_flat({"seed": text}).seed == parse_yaml(f"seed: {text}", "text")["seed"] == int(text)
+
+
+@pytest.mark.parametrize("text", ["null", "Null", "NULL"])
+def test_null_is_no_folder_and_none_is_refused(text):
+    assert from_flat({"out": text}).out is None and parse_yaml(f"out: {text}", "text") == {"out": None}
+    for key, none in (("out", "None"), ("data.cache_dir", "none")):
+        with pytest.raises(VAEError, match=f"{key}: {none} is not accepted. Give null for none, or ./{none}"):
+            parse_yaml(f"{key}: {none}", "text")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import Timeout
 
 from vae_simpsons import files
 from vae_simpsons.errors import VAEError
@@ -194,3 +195,25 @@ def test_a_table_keeps_any_file_name(tmp_path):
     with open(tmp_path / "a.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert list(csv.reader(file)) == [["path", "n"], *([name, str(i)] for i, name in enumerate(names))]
     assert b"\xff\xfe" in (tmp_path / "a.csv").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock is POSIX's")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, capsys, number):
+    def flock(file: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    files.warn_of_no_locks.cache_clear()
+    for name in ("a", "b"):
+        with files.lock_file(tmp_path / name):
+            pass
+    assert capsys.readouterr().err.count("vae: this file system has no locks: nothing keeps two processes") == 1
+
+
+def test_a_lock_that_is_held_is_waited_for_or_refused(tmp_path):
+    with files.lock_file(tmp_path / "a"):
+        with pytest.raises(Timeout):
+            files.lock_file(tmp_path / "a")
+        with pytest.raises(ZeroDivisionError):  # before it waits
+            files.lock_file(tmp_path / "a", lambda: 1 / 0)

@@ -1,4 +1,4 @@
-"""A few hundred cases of scripts/fuzz.py; the README has the figures of a full run."""
+"""A few hundred cases of scripts/fuzz.py; docs/reliability.md has the figures of a full run."""
 
 import re
 import subprocess

@@ -35,6 +35,7 @@ from vae_simpsons.inference.walk import check_walk, walk
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.objective import Objective
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress, no_progress
 
 
@@ -75,7 +76,7 @@ class VAE:
             VAEError: no such file, not a checkpoint, a damaged one; no such device.
         """
         keep_freed_buffers()
-        return cls(read_checkpoint(Path(path)), pick_device(device))
+        return cls(read_checkpoint(Path(expand_home("path", path))), pick_device(device))
 
     from_pretrained = load  # as other libraries call it
 

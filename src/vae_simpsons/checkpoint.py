@@ -30,6 +30,7 @@ from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import atomic_path, sync_file, sync_folder
 from vae_simpsons.models import Autoencoder, Prior, build_autoencoder, build_prior, describe_autoencoder
 from vae_simpsons.settings import Settings
+from vae_simpsons.shipped import find_model
 
 FORMAT_VERSION = 1
 KEY = "vae-simpsons"  # of the one entry of the metadata
@@ -124,8 +125,12 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Returns the checkpoint at `path`, a file, or a folder that `vae export` wrote; a VAEError if it is none."""
-    path = path.expanduser()
+    """Returns the checkpoint at `path`, a file, a folder that `vae export` wrote, or the name of a shipped one.
+
+    Raises:
+        VAEError: it is none.
+    """
+    path = find_model(path)
     file = path / MODEL_FILE if (path / MODEL_FILE).is_file() else path
     described, tensors = _decode(_read_bytes(file), file)
     if described.get("format_version") != FORMAT_VERSION:

@@ -4,47 +4,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from vae_simpsons.errors import VAEError, one_line, shorten
-from vae_simpsons.settings import YAML_ERRORS, Settings, convert, keys, sections
+from vae_simpsons.paths import expand_home
+from vae_simpsons.settings import Settings, convert, keys, sections, takes_path
+from vae_simpsons.shipped import CONFIGS, folder_of
+from vae_simpsons.yamltext import YAML_ERRORS, load_yaml
 
 MAX_TEXT = 2**16  # characters of a config file; one with every setting has 1,000
-MAX_INT = 40  # characters of a whole number; converting a long one takes quadratic time
-
-
-class StrictLoader(yaml.SafeLoader):
-    """Loads plain YAML and refuses duplicate keys, references and very long whole numbers.
-
-    Of duplicate keys, YAML would silently keep the last. Ten lines of references can stand for a billion values.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            self.refuse(f"a reference, *{self.peek_event().anchor}", self.peek_event())
-        return super().compose_node(parent, index)
-
-    def construct_short_int(self, node: yaml.ScalarNode) -> int:
-        if len(node.value) > MAX_INT:
-            self.refuse(f"a number of {len(node.value)} characters", node)
-        return self.construct_yaml_int(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key.value, str)):
-            if key.value in seen:
-                self.refuse(f"{key.value!r} is duplicated", key)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def refuse(self, problem: str, found: yaml.Node | yaml.Event) -> NoReturn:
-        mark: Any = found.start_mark  # the stubs know of another loader's marks
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_short_int)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -53,7 +23,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
     except FileNotFoundError:
-        raise VAEError(f"path: no such file: {path}. Give a YAML file, say configs/toons.yaml.") from None
+        shipped = ", ".join(sorted(file.stem for file in folder_of(CONFIGS).glob("*.yaml")))
+        raise VAEError(f"path: no such file: {path}. Give a YAML file, or one of {shipped}.") from None
     except (OSError, UnicodeDecodeError) as e:
         raise VAEError(f"path: cannot read {path}: {one_line(e)}. Give a YAML file in UTF-8.") from None
     return parse_yaml(text, str(path))
@@ -65,7 +36,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         if len(text) > MAX_TEXT:
             raise VAEError(f"longer than {MAX_TEXT:,} characters. Give a config file.")
         try:
-            tree = yaml.load(text, StrictLoader)
+            tree = load_yaml(text)
         except YAML_ERRORS as e:
             raise VAEError(f"not valid YAML: {one_line(e)}. Fix that line.") from None
         if tree is None:
@@ -117,22 +88,28 @@ def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         key = f"{prefix}{name}"
         if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{key}.")
+            added = _flatten(value, f"{key}.")
         elif key not in sections():
-            flat[key] = value
-        elif value is not None:
+            added = {key: value}
+        elif value is None:
+            added = {}
+        else:
             raise VAEError(f"{key}: {shorten(value)} is not a mapping. Write its settings indented under it.")
+        if twice := added.keys() & flat.keys():
+            raise VAEError(f"{min(twice)}: given twice. Give it once, under its section or by its dotted name.")
+        flat |= added
     return flat
 
 
 def convert_all(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `flat` with each value converted to the type of its setting."""
+    """Returns `flat` with each value converted to the type of its setting, and ~ replaced in paths."""
     for key in flat:
         if key not in keys():
             near = nearest(key, keys())
             hint = f"Did you mean {near}?" if near else "'vae train --help' lists every setting."
             raise VAEError(f"{shorten(key)[1:-1]}: no such setting. {hint}")
-    return {key: convert(key, value) for key, value in flat.items()}
+    converted = {key: convert(key, value) for key, value in flat.items()}
+    return {k: expand_home(k, v) if isinstance(v, str) and takes_path(k) else v for k, v in converted.items()}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:

@@ -1,5 +1,6 @@
 """Errors that the user can fix, each printed as one line."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from reprlib import Repr
@@ -38,9 +39,18 @@ def renamed(**names: str) -> Iterator[None]:
 
 
 def one_line(text: object) -> str:
-    """Returns `text` on one line, white space collapsed, with control characters escaped."""
-    words = " ".join(str(text).split())
-    return words if words.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    """Returns `text` on one line, with what a terminal cannot show escaped."""
+    return escape_unprintable(re.sub(r"\s*[^\S ]\s*", " ", str(text)).strip())
+
+
+def escape_unprintable(text: str) -> str:
+    """Returns `text` with control characters, and bytes of file names that are no UTF-8, escaped."""
+
+    def escape(character: str) -> str:
+        byte = ord(character) - 0xDC00  # how Python reads a byte that is no UTF-8
+        return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]
+
+    return text if text.isprintable() else "".join(c if c.isprintable() else escape(c) for c in text)
 
 
 def shorten(value: object) -> str:

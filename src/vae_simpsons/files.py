@@ -10,18 +10,22 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike
 
 from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.progress import warn
 
 TEMPORARY = ".vae-temporary-"  # how the names of temporary files and folders begin
 ABANDONED_S = 3600  # a temporary folder without a change for this long was left by a process that was killed
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # from some file systems of clusters
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from file systems that do not implement fsync
 
 
@@ -105,6 +109,33 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def lock_file(path: Path, before_waiting: Callable[[], object] | None = None) -> AbstractContextManager:
+    """Returns a `with` block that holds the lock at `path`; on a file system without locks, it only warns, once.
+
+    Args:
+        before_waiting: called where another process holds it; None: Timeout is raised then.
+    """
+    lock = FileLock(path)
+    try:
+        return lock.acquire(blocking=False)
+    except Timeout:
+        if before_waiting is None:
+            raise
+        before_waiting()
+        return lock.acquire()
+    except OSError as e:
+        if e.errno not in NO_LOCKS:
+            raise
+        warn_of_no_locks()
+        return nullcontext()
+
+
+@cache
+def warn_of_no_locks() -> None:
+    """Warns at the first call."""
+    warn("this file system has no locks: nothing keeps two processes from writing to one folder. Start one at a time.")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

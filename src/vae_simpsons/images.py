@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.files import atomic_path
@@ -28,6 +29,14 @@ def normalise(pixels: Tensor) -> Tensor:
 def denormalise(x: Tensor) -> Tensor:
     """Returns float x in [-1, 1] as uint8 pixels 0..255, rounded and clamped."""
     return x.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def shrink(pixels: Tensor, side: int) -> Tensor:
+    """Returns uint8 images (n, C, H, W) with their larger side at most `side` pixels."""
+    height, width = pixels.shape[-2:]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
 
 
 def make_grid(pixels: Tensor, nrow: int) -> Tensor:

@@ -1,9 +1,12 @@
 """Progress bars, warnings, and durations in words."""
 
+import os
 import sys
 from collections.abc import Callable
 
 from tqdm import tqdm
+
+from vae_simpsons.errors import one_line
 
 # Called with a title and a total (0: unknown); returns a function that is called with the number done.
 Progress = Callable[[str, int], Callable[[int], None]]
@@ -11,8 +14,7 @@ Progress = Callable[[str, int], Callable[[int], None]]
 
 def progress_bar(title: str, total: int) -> Callable[[int], None]:
     """A `Progress` that shows a bar with the time left on a terminal, until all is done; elsewhere it shows nothing."""
-    hidden = not sys.stderr.isatty()
-    bar = tqdm(total=total or None, desc=title, unit="", dynamic_ncols=True, disable=hidden, leave=False)
+    bar = tqdm(total=total or None, desc=title, unit="", dynamic_ncols=True, disable=not shows_bars(), leave=False)
 
     def show(done: int) -> None:
         bar.update(done - bar.n)
@@ -22,6 +24,14 @@ def progress_bar(title: str, total: int) -> Callable[[int], None]:
     return show
 
 
+def shows_bars() -> bool:
+    """Whether stderr is a terminal whose width is known, so that a line can be drawn again and again."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
 def no_progress(title: str, total: int) -> Callable[[int], None]:
     """A `Progress` that shows nothing, as in every process but the first."""
     return lambda done: None
@@ -29,7 +39,7 @@ def no_progress(title: str, total: int) -> Callable[[int], None]:
 
 def warn(text: str) -> None:
     """Prints a warning on stderr, as the command line prints errors."""
-    print(f"vae: {text}", file=sys.stderr, flush=True)
+    print(f"vae: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def format_duration(seconds: float) -> str:

@@ -10,16 +10,15 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-import yaml
 from jsonargparse.typing import restricted_number_type, restricted_string_type
 
 from vae_simpsons.errors import VAEError, shorten
+from vae_simpsons.yamltext import YAML_ERRORS, is_decimal, load_yaml
 
 TOONS = "toons"  # the value of data.path that selects the cartoon faces drawn by this program
-MAX_VALUE = 100  # characters of text for a number, choice or list, which is read as YAML, references and all
-# What yaml.load raises for text that is not YAML; `!!int ''` is one of the stranger ways.
-YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+MAX_VALUE = 100  # characters of text for a number, choice or list, which is read as YAML
 Setting = namedtuple("Setting", ("type", "default", "meaning"))  # as it is declared
+NULLS = (None, "null", "Null", "NULL")  # as in YAML
 # Types that stand for a type.
 TAKES: dict[type, set[type]] = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}
 
@@ -299,12 +298,14 @@ def to_flat(settings: Settings) -> dict[str, Any]:
 def convert(key: str, value: Any) -> Any:
     """Returns `value`, or what YAML makes of it if it is text, as the type of the setting `key`, or raises VAEError."""
     options = _options(keys()[key].type)
-    if value == "null" and None in options:
+    if None in options and value in NULLS:
         return None
+    if None in options and FileName in options and str(value).lower() == "none":
+        raise VAEError(f"{key}: {value} is not accepted. Give null for none, or ./{value} for a folder of that name.")
     is_yaml = isinstance(value, str) and FileName not in options and len(value) <= MAX_VALUE
     for option in options:
         with suppress(OverflowError, *YAML_ERRORS):
-            return _convert_to(option, yaml.safe_load(value) if is_yaml else value)
+            return _convert_to(option, load_yaml(value) if is_yaml else value)
     raise bad_value(key, value)
 
 
@@ -314,7 +315,7 @@ def _convert_to(option: Any, value: Any) -> Any:
         return tuple(_convert_to(_options(get_args(option)[0])[0], part) for part in value)
     if isinstance(option, type):
         base = next(base for base in TAKES if issubclass(option, base))
-        if type(value) in TAKES[base]:
+        if type(value) in TAKES[base] and (base is str or is_decimal(str(value))):
             return base(option(value))
     elif type(value) is type(option) and value == option:
         return option
@@ -329,6 +330,11 @@ def _options(hint: Any) -> list[Any]:
         base, limits = get_args(hint)
         return [ranged(base, limits) if isinstance(limits, Range) else limits]
     return [None if hint is NoneType else hint]
+
+
+def takes_path(key: str) -> bool:
+    """Whether the setting `key` is a path."""
+    return FileName in _options(keys()[key].type)
 
 
 def accepts(key: str) -> str:

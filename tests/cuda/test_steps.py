@@ -57,7 +57,7 @@ def test_a_captured_step_is_the_plain_one(pictures, tmp_path, monkeypatch, case)
     rtol, atol = CLOSE["muon" if MUON in extra and precision == "32-true" else precision]
     assert_alike(fast, plain, rtol, atol)
     for ours, theirs in zip(rows(tmp_path / "fast"), rows(tmp_path / "plain"), strict=True):
-        shown = [key for key in theirs if key == "lr" or key.endswith(("loss", "mse"))]
+        shown = [key for key in theirs if key == "train/lr" or key.endswith(("loss", "mse"))]
         assert [ours[key] for key in shown] == pytest.approx([theirs[key] for key in shown], rel=10 * rtol, abs=atol)
 
 

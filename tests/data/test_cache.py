@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vae_simpsons.configfile import from_flat
 from vae_simpsons.data import cache
 from vae_simpsons.data.cache import cache_folder, cannot_write_cache, make_cached
 from vae_simpsons.errors import VAEError
@@ -60,6 +61,6 @@ def test_where_it_is(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/there")
     monkeypatch.setattr(cache.sys, "platform", "linux")
     assert cache_folder(Data()) == Path("/there/vae-simpsons")
-    assert cache_folder(Data(cache_dir="~/mine")) == Path.home() / "mine"
+    assert cache_folder(from_flat({"data.cache_dir": "~/mine"}).data) == Path.home() / "mine"
     monkeypatch.setattr(cache.sys, "platform", "darwin")
     assert cache_folder(Data()) == Path.home() / "Library" / "Caches" / "vae-simpsons"

@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from vae_simpsons.data.similar import BLOCK, Fingerprints, compute_fingerprints, group_near_duplicates
+from vae_simpsons.data.hamming import close_pairs
+from vae_simpsons.data.similar import Fingerprints, compute_fingerprints, group_near_duplicates
 from vae_simpsons.data.toons import draw_toon, make_toon
 
 
@@ -50,22 +51,48 @@ def test_a_chain_is_one_group_and_its_first_image_names_it():
     assert group_near_duplicates(Fingerprints(bits[[2, 0, 1, 3]], np.zeros((4, 3), np.uint8))).tolist() == [0, 0, 0, 3]
 
 
-def test_it_is_what_comparing_every_pair_gives():
-    rng = np.random.default_rng(0)
-    centres = rng.integers(0, 2**63, 40, dtype=np.uint64)
-    noise = np.bitwise_or.reduce([np.uint64(1) << rng.integers(0, 63, 500, dtype=np.uint64) for _ in range(8)])
-    bits = centres[rng.integers(0, 40, 500)] ^ noise
-    thumbs = rng.integers(0, 30, (500, 12)).astype(np.uint8)
+def all_pairs(prints: Fingerprints) -> list[int]:
+    """The groups, by comparing every pair."""
+    bits, thumbs = prints
     near = np.bitwise_count(bits[:, None] ^ bits[None]) <= 14
     near &= np.sqrt(((thumbs[:, None].astype(float) - thumbs[None]) ** 2).mean(2)) <= 24
-    labels = np.arange(500)
-    for _ in range(500):
-        labels = np.where(near, labels[None], 500).min(1)
-    assert group_near_duplicates(Fingerprints(bits, thumbs)).tolist() == labels.tolist()
+    labels = np.arange(len(bits))
+    for _ in labels:
+        labels = np.where(near, labels[None], len(bits)).min(1)
+    return labels.tolist()
+
+
+def clustered(centres: int, count: int, colours: int, seed: int = 0) -> Fingerprints:
+    """Hashes within 8 bits of so many centres, a tenth of them all the same, with colours from 0 up to `colours`."""
+    rng = np.random.default_rng(seed)
+    noise = np.bitwise_or.reduce([np.uint64(1) << rng.integers(0, 64, count, dtype=np.uint64) for _ in range(8)])
+    bits = rng.integers(0, 2**63, centres, dtype=np.uint64)[rng.integers(0, centres, count)] ^ noise
+    bits[rng.random(count) < 0.1] = 0
+    return Fingerprints(bits, rng.integers(0, colours, (count, 12)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("few", [0, 4096])
+@pytest.mark.parametrize(("centres", "colours"), [(40, 30), (3, 75), (400, 2), (400, 40)])
+def test_it_is_what_comparing_every_pair_gives(monkeypatch, centres, colours, few):
+    monkeypatch.setattr("vae_simpsons.data.hamming.FEW", few)  # 0: part by part
+    prints = clustered(centres, 400, colours)
+    assert group_near_duplicates(prints).tolist() == all_pairs(prints)
+
+
+@pytest.mark.parametrize("few", [0, 4096])
+def test_every_close_pair_is_found_once_however_its_bits_are_spread(monkeypatch, few):
+    monkeypatch.setattr("vae_simpsons.data.hamming.FEW", few)
+    rng = np.random.default_rng(0)
+    flips = [sum(1 << int(i) for i in rng.choice(64, n, replace=False)) for n in (1, 13, 14, 14, 14, 15, 16) * 9]
+    uneven = [0xF000_F000_F000_C000, 0xF000_F000_F000_E000, 0xF000_F000_E000_E000, 0x3FFF, 0x7FFF]  # 14, 15, 14, 14, 15
+    bits = np.unique(np.array([0, *flips, *uneven], dtype=np.uint64))
+    found = np.concatenate(list(close_pairs(bits, lambda a, b: np.ones(len(a), bool), lambda share: None)), axis=1)
+    wanted = np.argwhere(np.triu(np.bitwise_count(bits[:, None] ^ bits[None]) <= 14, 1)).tolist()
+    assert sorted(map(sorted, found.T.tolist())) == wanted
 
 
 def test_thousands_that_are_all_alike_do_not_take_the_memory():
-    count = 2 * int(BLOCK**0.5)
+    count = 6000
     seen = []
     same = Fingerprints(np.zeros(count, np.uint64), np.zeros((count, 192), np.uint8))
     assert not group_near_duplicates(same, seen.append).any() and seen[-1] == count

@@ -43,16 +43,6 @@ def test_grouped_is_the_default_and_drops_copies_but_the_first():
     assert sorted([*train, *val]) == [0, 1, 3, 4, 5, 6, 7]
 
 
-@pytest.mark.parametrize(("hashes", "alike"), [(range(120), "near-duplicates"), ([7] * 120, "copies")])
-def test_pictures_of_a_fixed_camera_are_said_to_be_alike(hashes, alike):
-    index = index_of(["day"] * 60 + ["night"] * 60, groups=[0] * 120, hashes=hashes)
-    with pytest.raises(
-        VAEError, match=rf"^data.split: all 120 images are {alike} of each other.*--data.split shuffled"
-    ):
-        draw_split(index, Data(), 1)
-    assert len(draw_split(index, Data(split="shuffled"), 1).val) == 30
-
-
 images = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.integers(0, 60)), min_size=30, max_size=200)
 
 
@@ -115,6 +105,25 @@ def test_groups_are_shared_out_and_not_all_on_the_larger_side():
 def test_an_empty_side_is_refused(count, fraction, side, rule):
     with pytest.raises(VAEError, match=f"data.train_fraction: .* of {count} images .*leaves none for {side}"):
         sides(index_of([""] * count), split=rule, train_fraction=fraction)
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        (
+            index_of([""] * 120, groups=[0] * 120),
+            "split: grouped .* all 120 images are near-dup.* --data.split shuffled",
+        ),
+        (index_of([""] * 3, groups=[0] * 3, hashes="aba"), "all 2 images are near-duplicates"),
+        (index_of([""] * 2, groups=[0] * 2, hashes="aa"), "data.path: 2 images, all the same byte for byte, and one"),
+        (index_of([""]), "data.path: one image, and one cannot both train and validate. Give more images."),
+    ],
+)
+def test_what_cannot_be_split_by_groups_says_why(index, said):
+    with pytest.raises(VAEError, match=said):
+        sides(index)
+    if len(index.paths) > 3:
+        assert len(sides(index, split="shuffled")[1]) == 30
 
 
 def test_a_manifest_reads_back(tmp_path):

@@ -199,14 +199,14 @@ def test_train_and_validation_of_a_figure_are_in_one_chart():
         "val/kl",
         "sigma/residual",
         "sigma/implied",
-        "lr",
+        "train/lr",
         "time_s",
     ]
     assert grouped(columns) == {
         "mse": ["train/mse", "val/mse"],
         "kl": ["train/kl", "val/kl"],
         "sigma": ["sigma/residual", "sigma/implied"],
-        "lr": ["lr"],
+        "lr": ["train/lr"],
     }
 
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_a_map_is_counted_value_by_value():
     sums.add(image, image, mu, torch.zeros_like(mu))
     means = sums.means()
     torch.testing.assert_close(means.kl_per_dimension, (0.5 * mu.square()).flatten(1).mean(0).double())
-    assert means.varied == 0
+    assert math.isnan(means.varied)
 
 
 def test_processes_add_up():
@@ -35,3 +37,13 @@ def test_processes_add_up():
     one.add(torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), torch.zeros(2, 1), None)
     other = torch.tensor([4.0, 4 * 0.25, 0, 0, 0, 0, 0])
     assert one.means(lambda sums: sums + other).mse == both.means().mse == pytest.approx(4 / 6 * 0.25)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("sizes", "varied"), [([1], math.nan), ([4, 1], 0.25)])
+def test_a_batch_of_one_image_says_nothing_of_how_much_they_vary(sizes, varied):
+    sums = ValidationSums(2, torch.device("cpu"))
+    for size in sizes:
+        x = torch.randn(size, 3, 8, 8)
+        sums.add(x, x / 2, torch.zeros(size, 2), torch.zeros(size, 2))
+    assert sums.means().varied == pytest.approx(varied, nan_ok=True)

@@ -65,7 +65,7 @@ def are_alike(folder: Path, fast: Checkpoint, plain: Checkpoint, **close: float)
     torch.testing.assert_close(fast.tensors, plain.tensors, **close)
     assert fast.position.steps == plain.position.steps == 9
     assert curves(folder / "fast") == curves(folder / "plain")
-    assert [value for _, value in curves(folder / "fast")["lr"]] == [0.005 * 0.95**epoch for epoch in range(3)]
+    assert [value for _, value in curves(folder / "fast")["train/lr"]] == [0.005 * 0.95**epoch for epoch in range(3)]
 
 
 def curves(folder: Path) -> dict[str, list]:

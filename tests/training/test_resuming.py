@@ -110,7 +110,7 @@ def test_a_run_killed_after_every_step_ends_as_if_it_had_not_been(undisturbed, p
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_saves_and_stops_between_steps(undisturbed, pictures, tmp_path, monkeypatch, capsys, signum):
     step = StageModule.training_step
 

@@ -66,11 +66,13 @@ def test_both_stages_leave_their_tensors_tables_pictures_and_curves(undisturbed)
     assert (last.position.stage, last.position.epochs, last.position.steps, last.epochs) == ("prior", 2, 6, 2)
     assert [row["step"] for row in read_table(folder / "metrics.csv")] == ["3", "6"]
     (_, row) = read_table(folder / "prior_metrics.csv")
-    assert list(row) == ["epoch", "step", "train/loss", "val/loss", "lr", "time_s"]
+    assert list(row) == ["epoch", "step", "train/loss", "val/loss", "train/lr", "time_s"]
     assert last.figures["prior_val/loss"] == pytest.approx(float(row["val/loss"])) and "val/mse" in last.figures
     assert (folder / "pictures" / "prior_samples_0002.png").exists()
     shown = soak.curves(folder / "prior")
-    assert [step for step, _ in shown["curve val/loss"]] == [2, 5] and "curve final/val/loss" in shown
+    assert [step for step, _ in shown["curve prior_val/loss"]] == [2, 5]
+    curves = [f"curve prior_{name}" for name in ("train/loss_step", "train/loss", "val/loss", "train/lr")]
+    assert shown.keys() == {*curves, "images pictures/samples"}
     assert load_network(last).prior.class_count == 0
 
 

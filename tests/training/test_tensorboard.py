@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import math
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from conftest import ROOT, TINY, build_network, flags
@@ -22,6 +25,7 @@ from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.images import normalise
 from vae_simpsons.progress import no_progress
+from vae_simpsons.settings import keys
 from vae_simpsons.training import evaluating, projector
 from vae_simpsons.training.stage import StageModule, in_eval_mode
 
@@ -102,39 +106,60 @@ def test_training_ends_well_where_the_projector_cannot_be_written(pictures, tmp_
     assert "projector: No space left on device. Training continues" in capsys.readouterr().err
 
 
+# The tabs
+
+
+def test_train_and_validation_share_a_chart(run_folder):
+    (layout,) = events(run_folder).Tensors("custom_scalars__config__")
+    (category,) = Layout.FromString(layout.tensor_proto.string_val[0]).category
+    charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
+    assert category.title == "autoencoder" and list(charts)[:2] == ["loss", "mse"]
+    assert charts["kl"] == ["train/kl$", "val/kl$"] and charts["sigma"] == ["sigma/residual$", "sigma/implied$"]
+    tags = events(run_folder).Tags()["scalars"]
+    assert all(any(re.match(shown, tag) for tag in tags) for of in charts.values() for shown in of)
+
+
+def test_the_settings_stand_beside_every_figure(run_folder):
+    found = events(run_folder).summary_metadata
+    assert [name for name in found if name.startswith("_hparams_/")] == ["_hparams_/session_start_info"]
+    content = found["_hparams_/session_start_info"].plugin_data.content
+    settings = parse_session_start_info_plugin_data(content).hparams
+    assert settings["model.widths"].string_value == "(8, 16, 16)" and settings["data.batch_size"].number_value == 8
+    assert settings.keys() == keys().keys() - {"out"}
+
+
 # Histograms and the traversal
 
 
 def test_histograms_of_mu_and_sigma_come_with_each_validation(run_folder):
     seen = events(run_folder)
     for name in ("mu", "sigma"):
-        shown = seen.Histograms(name)
+        shown = seen.Histograms(f"val/{name}")
         assert [event.step for event in shown] == [2, 5]
         assert shown[0].histogram_value.num == 10 * 8  # validation images x latent dimensions
-    assert seen.Histograms("sigma")[0].histogram_value.min > 0
+    assert seen.Histograms("val/sigma")[0].histogram_value.min > 0
 
 
 def test_an_autoencoder_has_mu_alone(pictures, tmp_path):
     assert train(tmp_path / "run", pictures, "--trainer.evaluate_every=null", "--model.variational=false") == 0
     seen = events(tmp_path / "run")
-    assert seen.Tags()["histograms"] == ["mu"] and seen.Tags()["images"] == ["reconstructions"]
+    assert seen.Tags()["histograms"] == ["val/mu"] and seen.Tags()["images"] == ["pictures/reconstructions"]
     assert (tmp_path / "run" / "projector" / "tensors.tsv").exists()
 
 
 # The quick figures
 
 
-def test_quick_figures_are_curves_and_stand_beside_the_settings(pictures, tmp_path, quick, capsys):
+def test_quick_figures_are_curves(pictures, tmp_path, quick, capsys):
     assert train(tmp_path / "run", pictures) == 0
     seen = events(tmp_path / "run")
-    points = seen.Scalars("eval_samples/kernel_distance")
+    points = seen.Scalars("quick_samples/kernel_distance")
     assert [point.step for point in points] == [3, 6, 9] and quick == [False] * 3
     with open(tmp_path / "run" / "evaluation.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    written = [float(row["eval_samples/kernel_distance"]) for row in rows]
+    written = [float(row["quick_samples/kernel_distance"]) for row in rows]
     assert [point.value for point in points] == pytest.approx(written)
-    assert "final/eval_samples/kernel_distance" in seen.Tags()["scalars"]
     assert capsys.readouterr().err.count("FD: too few images.") == 1
 
 
@@ -146,10 +171,7 @@ def test_a_run_with_quick_figures_trains_as_one_without(pictures, tmp_path, quic
     )
     with_figures, without = soak.fingerprint(tmp_path / "with"), soak.fingerprint(tmp_path / "without")
     assert {name: with_figures[name] for name in without} == without
-    assert {name for name in with_figures if name not in without} == {
-        "curve eval_samples/kernel_distance",
-        "curve final/eval_samples/kernel_distance",
-    }
+    assert [name for name in with_figures if name not in without] == ["curve quick_samples/kernel_distance"]
 
 
 def test_a_run_killed_at_any_moment_has_the_same_figures_in_the_end(pictures, tmp_path, quick, monkeypatch):
@@ -194,8 +216,8 @@ def test_figures_that_cannot_be_measured_do_not_end_training(pictures, tmp_path,
 
 def test_the_real_quick_figures_of_a_tiny_run(pictures, tmp_path):
     assert train(tmp_path / "run", pictures, "--trainer.evaluate_every=2") == 0
-    curves = [tag for tag in events(tmp_path / "run").Tags()["scalars"] if tag.startswith("eval_")]
-    assert any("mse" in tag for tag in curves) and any(tag.startswith("eval_samples/") for tag in curves)
+    curves = [tag for tag in events(tmp_path / "run").Tags()["scalars"] if tag.startswith("quick_")]
+    assert any("mse" in tag for tag in curves) and any(tag.startswith("quick_samples/") for tag in curves)
 
 
 def test_every_layer_returns_to_its_own_mode():

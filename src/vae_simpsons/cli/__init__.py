@@ -3,8 +3,8 @@
 The handlers import torch, the modules do not, so that help is instant.
 """
 
-import os
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
 from vae_simpsons import __version__
@@ -13,6 +13,7 @@ from vae_simpsons.cli.compare import COMPARE
 from vae_simpsons.cli.data import DATA
 from vae_simpsons.cli.decode import DECODE
 from vae_simpsons.cli.evaluate import EVALUATE
+from vae_simpsons.cli.explore import EXPLORE
 from vae_simpsons.cli.fit_prior import FIT_PRIOR
 from vae_simpsons.cli.interpolate import INTERPOLATE
 from vae_simpsons.cli.neighbors import NEIGHBORS
@@ -22,7 +23,9 @@ from vae_simpsons.cli.sample import SAMPLE
 from vae_simpsons.cli.train import TRAIN
 from vae_simpsons.cli.trained import ENCODE, EXPORT
 from vae_simpsons.cli.traverse import TRAVERSE
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.errors import VAEError
+from vae_simpsons.progress import warn
+from vae_simpsons.streams import safe_streams, say_lost
 
 EXAMPLES = """examples:
   vae train --config configs/toons.yaml
@@ -43,6 +46,7 @@ VERBS: dict[str, Verb | Group] = {
     "traverse": TRAVERSE,
     "arithmetic": ARITHMETIC,
     "neighbors": NEIGHBORS,
+    "explore": EXPLORE,
     "evaluate": EVALUATE,
     "compare": COMPARE,
     "encode": ENCODE,
@@ -50,25 +54,29 @@ VERBS: dict[str, Verb | Group] = {
     "export": EXPORT,
     "data": DATA,
 }
+ALL_IN_FILES = ("train", "fit-prior")  # verbs that have done their work even where nobody could read what they printed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0: done, 1: something the user can fix, 2: wrong usage, 128 and more: interrupted."""
+    with safe_streams() as out:
+        status, verb = run_command(list(sys.argv[1:] if argv is None else argv))
+        return status or int(say_lost(out) and verb not in ALL_IN_FILES)
+
+
+def run_command(arguments: list[str]) -> tuple[int, str | None]:
+    """Runs a command; returns its status and its verb."""
+    options = Namespace(verb=None)
     try:
-        arguments = list(sys.argv[1:] if argv is None else argv)
         options = build_parser().parse_args(arguments)
         options.command = ["vae", *arguments]
-        return options.run(options) or 0
+        return options.run(options) or 0, options.verb
     except VAEError as e:
-        print(f"vae: {one_line(e)}", file=sys.stderr)
-        return e.status
+        warn(str(e))
+        return e.status, options.verb
     except KeyboardInterrupt as e:
-        print(f"vae: interrupted. {one_line(e)}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader, such as `| head`, has stopped. Without this, Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        warn(f"interrupted. {e}")
+        return 130, options.verb
 
 
 def build_parser() -> Parser:

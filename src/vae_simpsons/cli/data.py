@@ -7,6 +7,7 @@ from pathlib import Path
 from vae_simpsons.cli.parsing import Group, Parser, Verb, add_number, add_settings, given_settings
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError, renamed
+from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import progress_bar
 
 
@@ -45,7 +46,9 @@ def run_import(options: Namespace) -> None:
         if not archive.exists():
             raise VAEError(f"archive: no such file: {archive}. Give a zip or tar of images.")
         if not is_archive(archive):
-            raise VAEError(f"archive: {archive} is a folder. Give it to vae train as it is: --data.path {archive}.")
+            raise VAEError(
+                f"archive: {archive} is a folder. Give it to vae train as it is: --data.path {for_shell(archive)}."
+            )
         with output_folder("DEST", folder) as temporary:
             unpacked = unpack(archive, temporary, progress_bar)
             index = unpacked.index(temporary)
@@ -57,7 +60,8 @@ def run_import(options: Namespace) -> None:
         print(unreadable)
     if unpacked.test:
         print(f"test images separately in {folder / unpacked.test.relative_to(temporary)}")
-    print(f"next: vae data check {images}, or vae train --config configs/simpsons.yaml --data.path {images}")
+    path = for_shell(images)
+    print(f"next: vae data check {path}, or vae train --config configs/simpsons.yaml --data.path {path}")
 
 
 def add_toons_options(parser: Parser) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from vae_simpsons.cli.parsing import Parser, Verb, add_number
 from vae_simpsons.cli.trained import add_cache_dir, add_checkpoint, add_device, load_model
 from vae_simpsons.errors import renamed
+from vae_simpsons.shipped import MODELS, folder_of
 
 SPLITS = ("val", "train")
 
@@ -43,7 +44,9 @@ def run_evaluate(options: Namespace) -> int:
 
     model = load_model(options)
     with renamed(path="--ckpt", out="--out", source="--data.path", samples="--samples"):
-        folder = Path(options.out).expanduser() if options.out else model.checkpoint.path.parent / output.FOLDER
+        beside = model.checkpoint.path.parent
+        beside = Path() if beside.resolve().is_relative_to(folder_of(MODELS).resolve()) else beside
+        folder = Path(options.out) if options.out else beside / output.FOLDER
         output.check_target(folder)
         found = model.evaluate(
             options.source,

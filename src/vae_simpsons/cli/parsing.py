@@ -14,7 +14,12 @@ import yaml
 
 from vae_simpsons.configfile import convert_all, nearest, read_yaml
 from vae_simpsons.errors import UsageError, VAEError, renamed
+from vae_simpsons.paths import expand_home
 from vae_simpsons.settings import accepts, keys, metavar, sections
+from vae_simpsons.shipped import find_config
+from vae_simpsons.yamltext import is_decimal
+
+PATHS = {"PATH", "last|PATH", "ARCHIVE", "DEST", "IMAGE", "LATENTS", "RUN"}  # metavars of arguments that are paths
 
 
 class Verb(NamedTuple):
@@ -49,7 +54,18 @@ class Parser(argparse.ArgumentParser):
             near = nearest(f"--{name}", [flag for flag in self._option_string_actions if flag.startswith("--")])
             hint = f"Did you mean {near}?" if near else f"'{self.prog} --help' lists every option."
             raise UsageError(f"{self.prog}: no such option: {name}. {hint}")
+        self.expand_paths(options)
         return options, []
+
+    def expand_paths(self, options: Namespace) -> None:
+        """Replaces ~ in all paths."""
+        for action in self._actions:
+            given = getattr(options, action.dest, None) if action.metavar in PATHS else None
+            name = str((*action.option_strings, action.metavar)[0])
+            if isinstance(given, list):
+                setattr(options, action.dest, [expand_home(name, path) for path in given])
+            elif given is not None:
+                setattr(options, action.dest, expand_home(name, given))
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}. See '{self.prog} --help'.")
@@ -73,7 +89,11 @@ def help_width() -> int:
 
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
-    parser.add_argument("--config", metavar="PATH", help="YAML file of settings; flags override it")
+    parser.add_argument(
+        "--config",
+        metavar="PATH",
+        help="YAML file of settings, or the name of a shipped one, say toons; flags override it",
+    )
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
 
@@ -117,7 +137,7 @@ def setting_names(chosen: Collection[str]) -> str:
 def given_settings(options: Namespace) -> dict[str, Any]:
     """Returns the settings in the file named by --config and in flags, which override it, by dotted name."""
     with renamed(path="--config"):
-        return (read_yaml(Path(options.config)) if options.config else {}) | given_flags(options)
+        return (read_yaml(find_config(Path(options.config))) if options.config else {}) | given_flags(options)
 
 
 def given_flags(options: Namespace) -> dict[str, Any]:
@@ -132,8 +152,8 @@ def add_number(parser: Parser, flag: str, default: int | None, meaning: str, low
     """
 
     def number(text: str) -> int:
-        if not low <= int(text) < 2**63:
-            raise VAEError(f"{flag}: {int(text)} is not accepted. Give a whole number >= {low}.")
+        if not is_decimal(text) or not low <= int(text) < 2**63:
+            raise VAEError(f"{flag}: {text} is not accepted. Give a whole number >= {low}.")
         return int(text)
 
     meaning = meaning if default is None else f"{meaning} (default {default})"

@@ -6,11 +6,17 @@ from pathlib import Path
 import vae_simpsons
 from vae_simpsons.cli.parsing import Parser, Verb
 from vae_simpsons.errors import renamed
+from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import progress_bar
 
 
 def add_checkpoint(parser: Parser) -> None:
-    parser.add_argument("--ckpt", required=True, metavar="PATH", help="last.ckpt or best.ckpt of a run, or an export")
+    parser.add_argument(
+        "--ckpt",
+        required=True,
+        metavar="PATH",
+        help="last.ckpt or best.ckpt of a run, an export, or the name of a shipped model, say toons",
+    )
 
 
 def add_cache_dir(parser: Parser) -> None:
@@ -71,7 +77,7 @@ def run_export(options: Namespace) -> None:
     print(f"the model after epoch {model.epochs} in {folder}: {', '.join(sizes)}")
     if options.onnx:
         print("the ONNX files compute what torch does, in batches of 1, 2 and 7")
-    print(f"next: vae sample --ckpt {folder} -n 64")
+    print(f"next: vae sample --ckpt {for_shell(folder)} -n 64")
 
 
 ENCODE = Verb("encode a folder of images to arrays of mu and log_var", add_encode_options, run_encode)

@@ -4,14 +4,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.files import publish_folder
+from vae_simpsons.files import lock_file, publish_folder
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data
 
@@ -21,14 +20,19 @@ Found = TypeVar("Found")
 def cache_folder(data: Data) -> Path:
     """Returns `data.cache_dir`, or the cache folder of this user."""
     if data.cache_dir:
-        return Path(data.cache_dir).expanduser()
+        return Path(data.cache_dir)
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "vae-simpsons"
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(expand_home("data.cache_dir", base)) / "vae-simpsons"
+    except VAEError:
+        raise VAEError(
+            "data.cache_dir: this user has no home folder. Give a folder with --data.cache_dir DIR."
+        ) from None
 
 
 def make_cached(
@@ -47,7 +51,8 @@ def make_cached(
         return found
     try:
         (cache / "locks").mkdir(parents=True, exist_ok=True)
-        with _acquired(FileLock(cache / "locks" / f"{folder.name}.lock"), progress):
+        waiting = partial(progress, "waiting for another process that makes this", 0)
+        with lock_file(cache / "locks" / f"{folder.name}.lock", waiting):
             if found := read():  # another process has made it in the meantime
                 return found
             shutil.rmtree(folder, ignore_errors=True)
@@ -66,11 +71,3 @@ def cannot_write_cache(folder: Path, error: OSError) -> VAEError:
         f"data.cache_dir: cannot write {folder}: {one_line(error.strerror or error)}. "
         "Give a folder on a disk with room with --data.cache_dir DIR."
     )
-
-
-def _acquired(lock: BaseFileLock, progress: Progress) -> AbstractContextManager:
-    try:
-        return lock.acquire(blocking=False)
-    except Timeout:
-        progress("waiting for another process that makes this", 0)
-        return lock.acquire()

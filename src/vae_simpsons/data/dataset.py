@@ -90,5 +90,5 @@ def source_of(data: Data, progress: Progress) -> Path:
         VAEError: the cache cannot be written.
     """
     if data.path != TOONS:
-        return Path(data.path).expanduser()
+        return Path(data.path)
     return cached_toons(data.toons, TOONS_SEED, max(data.size), cache_folder(data), progress)

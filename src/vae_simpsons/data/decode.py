@@ -3,10 +3,11 @@
 import hashlib
 import io
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ class Block(NamedTuple):
 
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     """Decodes `files` of `folder`; what a file contains never raises."""
-    decoded = [_decoded_or_reason(folder / file.path, data) for file in files]
+    decoded = [_decoded_or_reason(partial(decode_image, folder / file.path, data)) for file in files]
     images = [d.pixels for d in decoded if isinstance(d, Decoded)]
     extremes = [d.extremes for d in decoded if isinstance(d, Decoded) and d.extremes]
     none = torch.empty(0, data.channels, *data.size, dtype=torch.uint8)
@@ -71,13 +72,12 @@ def decode_image(path: Path, data: Data) -> Decoded:
         raise ValueError("not a file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"{status.st_size:,} bytes, more than {MAX_BYTES:,}")
-    raw = path.read_bytes()
-    try:
-        return _decode(raw, raw, data)
-    except (OSError, SyntaxError, ValueError):
-        if not raw.startswith(PNG_SIGNATURE):
-            raise
-        return _decode(_without_metadata(raw), raw, data)
+    return _decode(path.read_bytes(), data)
+
+
+def decode_bytes(raw: bytes, data: Data) -> Decoded | str:
+    """Returns the image in the bytes of a file, or the reason why there is none; what they contain never raises."""
+    return _decoded_or_reason(partial(_decode, raw, data))
 
 
 def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
@@ -125,8 +125,20 @@ def jpeg_reduction(width: int, height: int, data: Data) -> int:
     return max((factor for factor in (8, 4, 2) if factor <= spare), default=1)
 
 
-def _decode(readable: bytes, raw: bytes, data: Data) -> Decoded:
-    """Returns the picture in the file `raw`, of which `readable` is what is read."""
+def _decode(raw: bytes, data: Data) -> Decoded:
+    """Returns the image in the bytes of a file, as decode_image does; a PNG's metadata may be broken."""
+    if not raw:
+        raise ValueError("empty")
+    try:
+        return _decode_readable(raw, raw, data)
+    except (OSError, SyntaxError, ValueError):
+        if not raw.startswith(PNG_SIGNATURE):
+            raise
+        return _decode_readable(_without_metadata(raw), raw, data)
+
+
+def _decode_readable(readable: bytes, raw: bytes, data: Data) -> Decoded:
+    """Returns the image in the file `raw`, of which `readable` is what is read."""
     prepare_pillow()
     readable = as_pillow_reads_it(readable)
     with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
@@ -208,13 +220,14 @@ def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Da
     return pixels.flip(FLIPS.get(orientation, []))
 
 
-def _decoded_or_reason(path: Path, data: Data) -> Decoded | str:
+def _decoded_or_reason(decode: Callable[[], Decoded]) -> Decoded | str:
+    """Returns decode(), or in words why the file is no image."""
     try:
-        return decode_image(path, data)
+        return decode()
     except MemoryError:
         return "too large for the memory"
     except UnidentifiedImageError:
-        return f"not an image ({', '.join(FORMATS)})" if path.stat().st_size else "empty"
+        return f"not an image ({', '.join(FORMATS)})"
     except OSError as e:
         return one_line(e.strerror or e)
     except Exception as e:  # Pillow raises a dozen kinds for damaged bytes; all mean that the file is not an image

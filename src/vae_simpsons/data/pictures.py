@@ -17,6 +17,7 @@ from vae_simpsons.data.formats import EXTENSIONS, FORMATS
 from vae_simpsons.data.members import is_archive
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.errors import VAEError, renamed
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data
 
@@ -74,7 +75,7 @@ def open_pictures(name: str, paths: Sequence[str | Path], data: Data, progress: 
         VAEError: no such file or folder, no image in it, or no image.
     """
     with renamed(**{"data.path": name, "archive": name}):
-        return Pictures([_open_part(name, Path(path).expanduser(), data, progress) for path in paths])
+        return Pictures([_open_part(name, Path(expand_home(name, path)), data, progress) for path in paths])
 
 
 def pictures_of(pack: Pack, numbers: Sequence[int] | np.ndarray) -> Pictures:

@@ -20,7 +20,7 @@ from vae_simpsons.data.index import Index, check_readable
 from vae_simpsons.data.members import is_archive
 from vae_simpsons.data.pack import read_images
 from vae_simpsons.data.split import check_count, draw_split
-from vae_simpsons.errors import VAEError, renamed
+from vae_simpsons.errors import VAEError, one_line, renamed
 from vae_simpsons.files import format_bytes
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data, Settings
@@ -114,7 +114,7 @@ def format_report(report: Report) -> str:
         lines += _list("", [repr(path) for path in r["one_value"]])
     if r["smaller"]:
         lines += _list("", [f"{r['smaller']:,} are smaller than what is trained on and will be enlarged"])
-    lines += _list_counts("classes", {name or "(no sub-folder)": n for name, n in r["classes"].items()})
+    lines += _list_counts("classes", {one_line(name) or "(no sub-folder)": n for name, n in r["classes"].items()})
     extra = sum(len(paths) - 1 for paths in r["copies"])
     lines += _list("copies", [f"{extra:,} files are byte for byte another one"])
     lines += _list("", [" = ".join(map(repr, paths)) for paths in r["copies"]])

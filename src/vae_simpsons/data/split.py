@@ -44,24 +44,37 @@ def draw_split(index: Index, data: Data, seed: int) -> Split:
         cut = int(count * data.train_fraction)
         train, val = np.sort(order[:cut]), np.sort(order[cut:])
     if not len(train) or not len(val):
-        _check_alike(index, data)
-        side = "training" if not len(train) else "validation"
-        raise VAEError(
-            f"data.train_fraction: {data.train_fraction:g} of {len(index.paths)} images (data.split {data.split}) "
-            f"leaves none for {side}. Give more images, or a fraction such as 0.75."
-        )
+        raise _empty_side(index, data, "training" if not len(train) else "validation")
     return Split(train, val)
+
+
+def _empty_side(index: Index, data: Data, side: str) -> VAEError:
+    """Returns the error for a split that leaves a `side` without images."""
+    count, originals = len(index.paths), len(index.copies())
+    if data.split == "grouped" and originals == 1:
+        found = "one image" if count == 1 else f"{count} images, all the same byte for byte"
+        return VAEError(f"data.path: {found}, and one cannot both train and validate. Give more images.")
+    if data.split == "grouped" and len(index.near_duplicates()) == 1:
+        return VAEError(
+            f"data.split: grouped keeps near-duplicates on one side, and all {originals} images are near-duplicates, "
+            "as those of one camera that does not move. Split them anyway with --data.split shuffled, or give others."
+        )
+    return VAEError(
+        f"data.train_fraction: {data.train_fraction:g} of {count} images (data.split {data.split}) "
+        f"leaves none for {side}. Give more images, or a fraction such as 0.75."
+    )
 
 
 def check_count(split: Split, data: Data, processes: int) -> None:
     """Refuses too few images: each process needs a training batch and a validation image."""
     train, val = len(split.train), len(split.val)
     if train < data.batch_size * processes:
+        fitting = train // processes
         each = f" in each of {processes} processes" if processes > 1 else ""
         raise VAEError(
             f"data.batch_size: {data.batch_size}{each} is more than the {train} training images "
             f"({train + val} found, train_fraction {data.train_fraction:g}). "
-            f"Give more images or --data.batch_size {max(2, train // processes)}."
+            f"Give more images{f' or --data.batch_size {fitting}' if fitting > 1 else ''}."
         )
     if val < processes:
         raise VAEError(
@@ -113,16 +126,6 @@ def count_classes(manifest: Path, side: str) -> Counter[str]:
             return Counter(row["class"] for row in csv.DictReader(file) if row["side"] == side)
     except (OSError, KeyError, csv.Error):
         return Counter()
-
-
-def _check_alike(index: Index, data: Data) -> None:
-    """Refuses a grouped split of images that are all near-duplicates: frames of a fixed camera, say."""
-    if data.split == "grouped" and len(index.paths) > 1 and len(set(index.groups)) == 1:
-        alike = "copies" if len(index.copies()) == 1 else "near-duplicates"
-        raise VAEError(
-            f"data.split: all {len(index.paths)} images are {alike} of each other, and grouped keeps those on one "
-            "side, which leaves none for the other. Give other pictures too, or --data.split shuffled."
-        )
 
 
 def _draw_grouped(index: Index, train_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

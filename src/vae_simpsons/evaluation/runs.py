@@ -36,7 +36,7 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     Raises:
         VAEError: RUN: not the folder of a run, or one that was named twice.
     """
-    resolved = [folder.expanduser().resolve() for folder in folders]
+    resolved = [folder.resolve() for folder in folders]
     for folder in resolved:
         if resolved.count(folder) > 1:
             raise VAEError(f"RUN: {folder} is named twice. Give runs that differ.")
@@ -44,7 +44,6 @@ def read_runs(folders: Sequence[Path]) -> list[FinishedRun]:
 
 
 def _read_run(folder: Path, name: str) -> FinishedRun:
-    folder = folder.expanduser()
     if not folder.exists():
         raise VAEError(f"RUN: no such folder: {folder}. Give the folders of runs, say runs/toons/*.")
     if not folder.is_dir():

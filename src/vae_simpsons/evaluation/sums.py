@@ -1,5 +1,6 @@
 """The figures of a validation, added up image by image on the device and read once at its end."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ class ValidationMeans:
         mse: squared error, mean over images, channels and pixels.
         kl_per_dimension: nats of each latent dimension, float64 (D,), D the number of values in a latent.
         active_units: latent dimensions whose posterior mean varies from image to image.
-        varied: how much the reconstructions vary from image to image, as a share of the images' own variance.
+        varied: how much the reconstructions vary from image to image, as a share of the images' own variance;
+            nan where these do not, as one image.
     """
 
     mse: float
@@ -44,7 +46,9 @@ class ValidationSums:
         count = len(x)
         self.images += count
         self.squared_error += objective.mean_squared_error(recon, x) * count
-        self.variances += torch.stack([recon.float().var(0).mean(), x.var(0).mean()]) * count
+        self.variances += (
+            torch.stack([recon.float().var(0, correction=0).mean(), x.var(0, correction=0).mean()]) * count
+        )
         self.mu += mu.flatten(1).sum(0)
         self.mu_squared += mu.flatten(1).square().sum(0)
         if log_var is not None:
@@ -65,5 +69,5 @@ class ValidationSums:
             mse=float(squared_error / images),
             kl_per_dimension=kl / images,
             active_units=int((variance >= ACTIVE_VARIANCE).sum()),
-            varied=recon_variance / max(image_variance, 1e-12),
+            varied=recon_variance / image_variance if image_variance > 1e-12 else math.nan,
         )

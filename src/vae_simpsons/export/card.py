@@ -1,6 +1,6 @@
 """The model card: what an exported model is, how good, and how to use it."""
 
-import shlex
+import json
 
 import yaml
 
@@ -10,6 +10,7 @@ from vae_simpsons.export.script import sampling_script
 from vae_simpsons.inference.drawing import GUIDANCE, describe_prior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior
+from vae_simpsons.paths import for_shell, quoted
 from vae_simpsons.settings import to_flat
 
 CARD = """# {title}
@@ -23,9 +24,9 @@ A {kind} that vae-simpsons trained for {epochs} epochs on pictures of {size} pix
 ## Draw pictures from it
 
     pip install vae-simpsons
-    vae sample --ckpt {folder} -n 64{by_class}
+    vae sample --ckpt {for_shell} -n 64{by_class}
 
-or from Python, `from vae_simpsons import VAE; VAE.from_pretrained("{folder}").sample(64)`.
+or from Python, `from vae_simpsons import VAE; VAE.from_pretrained({folder}).sample(64)`.
 {classes}
 ## What is in {model_file}
 
@@ -58,13 +59,14 @@ def write_card(model: Checkpoint, network: Autoencoder, title: str, half: bool, 
     settings, names = model.settings, model.class_names
     passed_on = {key: value for key, value in to_flat(settings).items() if key not in LOCAL}
     return CARD.format(
-        title=title,
+        title=one_line(title),
         kind="variational autoencoder" if settings.model.variational else "plain autoencoder",
         epochs=model.epochs,
         size="x".join(map(str, settings.data.size)),
         channels=settings.data.channels,
         figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in model.figures.items()),
-        folder=title,
+        folder=json.dumps(title, ensure_ascii=not title.isprintable()),
+        for_shell=for_shell(title),
         model_file=MODEL_FILE,
         latent_shape=network.latent_shape,
         settings=yaml.safe_dump(passed_on, sort_keys=False, default_flow_style=None),
@@ -85,7 +87,7 @@ def describe_sampling(network: Autoencoder, names: list[str], folder: str) -> di
     if prior.class_count:
         shown = ",".join(names[:2])
         guided = f" --guidance {GUIDANCE:g}" if isinstance(prior, FlowPrior) else ""
-        said["by_class"] = f"\n    vae sample --ckpt {folder} --class {shlex.quote(one_line(shown))}{guided}"
+        said["by_class"] = f"\n    vae sample --ckpt {for_shell(folder)} --class {quoted(shown)}{guided}"
         said["classes"] = f"\nIts classes are {', '.join(f'`{one_line(name)}`' for name in names)}.\n"
     return said
 

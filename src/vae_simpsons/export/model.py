@@ -41,7 +41,7 @@ def export_model(checkpoint: Checkpoint, folder: Path, name: str, half: bool, on
     config, card = folder / "config.json", folder / "README.md"
     config.write_text(json.dumps(describe_model(network, model.class_names), indent=2) + "\n", encoding="utf-8")
     files = [model.path, config, *(write_onnx(network, folder) if onnx else [])]
-    card.write_text(write_card(model, network, name, half, onnx), encoding="utf-8")
+    card.write_text(write_card(model, network, name, half, onnx), encoding="utf-8", errors="backslashreplace")
     return [*files, card]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -41,14 +42,18 @@ def write_animation(name: str, path: Path, pictures: Sequence[Image.Image]) -> N
     Raises:
         VAEError: it cannot be written.
     """
-    kind = FORMATS[path.suffix.lower()]
-    quality = {"quality": 90, "method": 4} if kind == "WEBP" else {}
-    first, *others = pictures
     try:
         with atomic_path(path) as temporary:
-            first.save(temporary, kind, save_all=True, append_images=others, duration=FRAME_MS, loop=0, **quality)
+            save_animation(temporary, FORMATS[path.suffix.lower()], pictures)
     except OSError as e:
         raise cannot_write(name, path, e, "path") from None
+
+
+def save_animation(file: Path | BinaryIO, kind: str, pictures: Sequence[Image.Image]) -> None:
+    """Writes pictures of one size as frames of an animation, one of FORMATS, that repeats for ever."""
+    quality = {"quality": 90, "method": 4} if kind == "WEBP" else {}
+    first, *others = pictures
+    first.save(file, kind, save_all=True, append_images=others, duration=FRAME_MS, loop=0, **quality)
 
 
 def _is(path: Path, kind: str) -> bool:

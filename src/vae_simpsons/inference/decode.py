@@ -15,6 +15,7 @@ from vae_simpsons.images import denormalise, write_png
 from vae_simpsons.inference.blocks import block_size, map_blocks
 from vae_simpsons.inference.latents import decode
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress
 
 PATTERN = "latent_{:06d}.png"  # of a picture whose latent has no name
@@ -36,7 +37,7 @@ def open_latents(path: str | Path, shape: Sequence[int]) -> Latents:
     Raises:
         VAEError: naming `z`: no such file, no array, or one of another shape; a damaged images.csv.
     """
-    path = Path(path).expanduser()
+    path = Path(expand_home("z", path))
     file = path / "mu.npy" if path.is_dir() else path
     if not file.is_file():
         raise VAEError(f"z: no such file: {file}. Give a .npy file of latents, or the folder that vae encode wrote.")

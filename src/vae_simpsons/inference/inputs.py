@@ -15,6 +15,7 @@ from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.images import normalise
 from vae_simpsons.inference.decode import check_latents, open_latents
 from vae_simpsons.inference.grids import COLUMNS, Grid, pictures_in
+from vae_simpsons.paths import expand_home
 from vae_simpsons.progress import Progress, no_progress
 from vae_simpsons.settings import Data
 
@@ -114,7 +115,7 @@ def _read_one(name: str, x: object, data: Data, progress: Progress) -> Inputs:
         case str() | Path():
             opened = open_pictures(name, [x], data, progress)
             pixels = opened.take(range(len(opened)))
-            return Inputs(normalise(pixels), False, is_picture_file(Path(x).expanduser()))
+            return Inputs(normalise(pixels), False, is_picture_file(Path(expand_home(name, x))))
     raise VAEError(f"{name}: {type(x).__name__} is not accepted. {ACCEPTED}.")
 
 

@@ -10,10 +10,11 @@ from vae_simpsons.devices import describe_device, has_bfloat16
 from vae_simpsons.errors import one_line
 from vae_simpsons.files import format_bytes
 from vae_simpsons.models.priors import MIN_IMAGES
+from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import format_duration
 from vae_simpsons.settings import TOONS, Settings
 from vae_simpsons.training.engine import Engine
-from vae_simpsons.training.runfolder import Run
+from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.stages import AutoencoderStage, Stage, stage_names
 from vae_simpsons.training.trial import measure_step
 
@@ -32,8 +33,8 @@ def announcement(
     lines = about_stage(run, dataset, stage, engine, trainer)
     if begins:
         folder: dict[str, str | None] = {
-            "run folder": str(run.folder.path),
-            "watch": f"tensorboard --logdir {run.folder.path}",
+            "run folder": str(run.folder.path.absolute()),
+            "watch": watch_command(run.folder),
         }
         lines = about_run(run, dataset, told, engine, trainer) | lines | folder
     return in_columns(lines) + "\n"
@@ -54,7 +55,7 @@ def about_run(
     return {
         "device": device + (f", {processes} processes" if processes > 1 else ""),
         "engine": f"{engine.name}, {precision} ({engine.why})",
-        "images": f"{images:,} in {dataset.source}" + (" (drawn by this program)" if data.path == TOONS else ""),
+        "images": f"{images:,} in {dataset.source.absolute()}" + " (drawn by this program)" * (data.path == TOONS),
         "unreadable": index.left_out(),
         "ignored": None if data.path == TOONS else index.ignored(),
         "levels": f"{index.levels}: black and white of more than 8 bits" if index.levels else None,
@@ -120,6 +121,11 @@ def in_columns(lines: dict[str, str | None]) -> str:
     return "\n".join(f"{name:>12}  {text}" for name, text in lines.items() if text)
 
 
+def watch_command(folder: RunFolder) -> str:
+    """Returns what shows the curves of a run."""
+    return f"tensorboard --logdir {for_shell(folder.path)}"
+
+
 def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: float) -> str:
     """Returns the final figures, the best epoch's beside them, and after the last stage where everything is."""
     folder, last = run.folder, rows[-1]
@@ -132,8 +138,8 @@ def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: flo
         "figures": str(folder.table(stage.name)),
         "pictures": f"{folder.pictures}/",
         "settings": f"{folder.config}, {folder.split}, {folder.environment}",
-        "curves": f"tensorboard --logdir {folder.path}",
-        "next": f"vae sample --ckpt {folder.last} -n 64" if run.settings.model.variational else None,
+        "curves": watch_command(folder),
+        "next": f"vae sample --ckpt {for_shell(folder.last)} -n 64" if run.settings.model.variational else None,
     }
     if stage.name != stage_names(run.settings)[-1]:
         return "\n".join([*lines, ""])

@@ -20,9 +20,8 @@ from vae_simpsons.progress import no_progress, warn
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
-from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stage import StageModule, in_eval_mode
-from vae_simpsons.training.table import log_settings, read_table, write_table
+from vae_simpsons.training.table import read_table, write_table
 
 NOT_IN_TAGS = r"[^\w.-]+"  # what TensorBoard does not take in the name of a curve
 
@@ -45,14 +44,10 @@ class QuickFigures(pl.Callback):
             self.add_points(trainer, known or self.measure(trainer, module, done))
 
     def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
-        """Measures and logs, if it is time; after the last epoch beside the settings too."""
+        """Measures and logs, if it is time."""
         epoch = trainer.current_epoch + 1
-        if not trainer.is_global_zero or not is_due(self.settings, epoch):
-            return
-        row = self.measure(trainer, module, epoch)
-        self.add_points(trainer, row)
-        if epoch == trainer.max_epochs:
-            log_settings(trainer, module, figures_of(trainer, module) | values(row))
+        if trainer.is_global_zero and is_due(self.settings, epoch):
+            self.add_points(trainer, self.measure(trainer, module, epoch))
 
     def measure(self, trainer: StageTrainer, module: StageModule, epoch: int) -> dict[str, Any]:
         """Returns the row of an epoch, which the table has then."""
@@ -75,7 +70,7 @@ class QuickFigures(pl.Callback):
         for reason in evaluation.missing:
             self._warn(reason)
         return {
-            f"eval_{group}/{re.sub(NOT_IN_TAGS, '_', figure.name)}": figure.value
+            f"quick_{group}/{re.sub(NOT_IN_TAGS, '_', figure.name)}": figure.value
             for group, figures in evaluation.groups.items()
             for figure in figures
             if math.isfinite(figure.value)

@@ -4,7 +4,6 @@ To training, the new run is one whose autoencoder is done: a flow is its second 
 """
 
 import re
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from vae_simpsons.checkpoint import (
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import VAEError, cannot_write
 from vae_simpsons.models.priors import MIN_IMAGES
+from vae_simpsons.paths import for_shell, quoted
 from vae_simpsons.progress import progress_bar
 from vae_simpsons.settings import Settings, to_flat
 from vae_simpsons.training.fitting import fit_gaussians
@@ -57,7 +57,7 @@ def check_finished(model: Checkpoint) -> None:
             return
     raise VAEError(
         f"path: {model.path} has {position.epochs} of {model.settings.trainer.max_epochs} epochs. Finish it with "
-        f"vae train --resume {model.path}, or take it as it is with vae export."
+        f"vae train --resume {for_shell(model.path)}, or take it as it is with vae export."
     )
 
 
@@ -107,7 +107,7 @@ def fit_at_once(run: Run, begun: Checkpoint, manifest: Path | None) -> None:
     write_run(run, begun, dataset, manifest)
     if dataset:
         print(fit_gaussians(folder.last, dataset, folder.pictures, progress_bar))
-    print(f"next: vae sample --ckpt {folder.last} -n 64")
+    print(f"next: vae sample --ckpt {for_shell(folder.last)} -n 64")
 
 
 def describe_classes(path: Path) -> str:
@@ -115,7 +115,8 @@ def describe_classes(path: Path) -> str:
     names = read_checkpoint(path).class_names
     if not names:
         return f"prior.labels: no sub-folder has the {MIN_IMAGES} training images of a class, so none is told."
-    return f"prior.labels: {len(names)} classes, drawn with vae sample --ckpt {path} --class {shlex.quote(names[0])}"
+    drawn = f"vae sample --ckpt {for_shell(path)} --class {quoted(names[0])}"
+    return f"prior.labels: {len(names)} classes, drawn with {drawn}"
 
 
 def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> Checkpoint:

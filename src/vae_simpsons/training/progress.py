@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from tqdm import tqdm
 
-from vae_simpsons.progress import format_duration
+from vae_simpsons.progress import format_duration, shows_bars
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stage import StageModule
@@ -21,7 +21,7 @@ class EpochProgress(pl.Callback):
     def on_train_start(self, trainer: StageTrainer, module: StageModule) -> None:
         self.started, self.first_epoch = time.monotonic(), trainer.current_epoch
         steps = trainer.max_epochs * module.steps_per_epoch
-        hidden = None if trainer.is_global_zero else True  # None: unless stderr is a terminal
+        hidden = not (trainer.is_global_zero and shows_bars())
         self.bar = tqdm(total=steps, initial=trainer.global_step, unit="step", dynamic_ncols=True, disable=hidden)
 
     def on_train_epoch_start(self, trainer: StageTrainer, module: StageModule) -> None:

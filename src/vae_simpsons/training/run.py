@@ -15,6 +15,7 @@ from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models import check_prior_size
 from vae_simpsons.models.cpu import use_fast_convolutions
+from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import no_progress, progress_bar
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.announce import announcement, summary
@@ -181,4 +182,6 @@ def fit(run: Run, trainer: StageTrainer, module: pl.LightningModule, images: Ima
 
 def how_to_resume(folder: RunFolder) -> str:
     """Returns what to type to continue an interrupted run."""
-    return f"Resume with: vae train --resume {folder.path}" if folder.last.exists() else "Nothing had been saved yet."
+    if not folder.last.exists():
+        return "Nothing had been saved yet."
+    return f"Resume with: vae train --resume {for_shell(folder.path)}"

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from glob import escape
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from vae_simpsons import __version__
 from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
@@ -21,11 +22,13 @@ from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
 from vae_simpsons.errors import VAEError, cannot_write
-from vae_simpsons.files import atomic_path, remove_temporary
+from vae_simpsons.files import atomic_path, lock_file, remove_temporary
+from vae_simpsons.paths import for_shell
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import is_first_process
 from vae_simpsons.training.writer import Attempts, Writer
 
+LOCK = ".lock"  # held while a run is trained
 PACKAGES = ("torch", "pytorch-lightning", "tensorboard", "numpy", "pillow")
 
 
@@ -77,13 +80,13 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
         stem = Path("runs", config_name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
         numbered = (stem.with_name(f"{stem.name}-{i}") for i in count(2))  # further runs within the same second
         return RunFolder(next(path for path in chain([stem], numbered) if not path.exists()))
-    folder = RunFolder(Path(settings.out).expanduser())
+    folder = RunFolder(Path(settings.out))
     if not is_first_process():  # the first process has checked it, and may have begun to write
         return folder
     if folder.holds_a_run():
         raise VAEError(
             f"out: {folder.path} holds another run, which is not overwritten. "
-            f"Give another folder, or --resume {folder.path} to continue that run."
+            f"Give another folder, or --resume {for_shell(folder.path)} to continue that run."
         )
     check_writable(folder.path)
     return folder
@@ -96,10 +99,9 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
         return
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
-    lock = FileLock(folder.path / ".lock", blocking=False)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = lock_file(folder.path / LOCK)
         remove_temporary(folder.path)
         remove_temporary(folder.pictures)
     except Timeout:
@@ -109,12 +111,12 @@ def locked(folder: RunFolder) -> Iterator[None]:
     except OSError as e:
         raise cannot_write("out", folder.path, e) from None
     try:
-        yield
+        with lock:
+            yield
     finally:
-        lock.release()
         if not folder.holds_a_run():
             with suppress(OSError):  # somebody's files are in them
-                Path(lock.lock_file).unlink(missing_ok=True)
+                (folder.path / LOCK).unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
 
@@ -134,12 +136,13 @@ def find_last(which: str, out: str | None, config_name: str) -> Path:
     The last one is that of the folder `out` or, without it, of the newest run of a config (`*` for any) under runs/.
     """
     if which != "last":
-        path = Path(which).expanduser()
+        path = Path(which)
         return path / "last.ckpt" if path.is_dir() and not (path / MODEL_FILE).exists() else path
     if out is not None:
-        return Path(out).expanduser() / "last.ckpt"
+        return Path(out) / "last.ckpt"
     where = Path("runs", config_name, "*", "last.ckpt")
-    found = max(Path().glob(str(where)), key=lambda p: p.stat().st_mtime, default=None)
+    named = "*" if config_name == "*" else escape(config_name)
+    found = max(Path("runs").glob(f"{named}/*/last.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
     if found is None:
         raise VAEError(f"which: last, but there is no {where} here. Give the run folder.")
     return found
@@ -147,7 +150,7 @@ def find_last(which: str, out: str | None, config_name: str) -> Path:
 
 def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     """Returns the folder that a resumed run continues in: its own, or a new one that `out` names."""
-    folder = RunFolder(Path(out).expanduser() if out else checkpoint.parent)
+    folder = RunFolder(Path(out) if out else checkpoint.parent)
     if folder.holds_a_run() and folder.path.resolve() != checkpoint.parent.resolve():
         raise VAEError(f"out: {folder.path} holds another run than {checkpoint}. Give another folder.")
     check_writable(folder.path)

@@ -84,7 +84,7 @@ class StageModule(pl.LightningModule):
         self.noise_seeds = (random_bits(self.steps_per_epoch, NOISE_STREAM, *draw) >> 1).tolist()
         last = self.current_epoch * self.steps_per_epoch + self.steps_per_epoch - 1
         rate = self.stage.learning_rate(last, self.steps_per_epoch)
-        self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
+        self.log("train/lr", rate, on_step=False, on_epoch=True, logger=False)
 
     @property
     def resumes_within_epoch(self) -> bool:

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a scheduler's notice end a run between two steps, saved, with a line that says how to resume."""
+"""Ctrl-C, SIGTERM, a closed terminal and a scheduler's notice end a run between two steps.
+
+It is saved, and a line says how to resume.
+"""
 
 import signal
 from contextlib import ExitStack
@@ -10,8 +13,9 @@ from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.saving import SaveCheckpoints, any_process
 from vae_simpsons.training.stage import StageModule
 
-# SIGUSR1 is what `sbatch --signal=USR1@90` sends before the time is up; SIGTERM what a pre-empted job gets.
-SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
+# SIGUSR1 is what `sbatch --signal=USR1@90` sends before the time is up; SIGTERM what a pre-empted job gets; SIGHUP what
+# a terminal sends that closes, unless it is ignored, as under nohup.
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 
 
 class Stopped(Exception):
@@ -37,12 +41,17 @@ class StopOnSignal(pl.Callback):
     def on_train_start(self, *_: Any) -> None:
         for signum in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
             if signal.getsignal(signum) != signal.SIG_IGN:
-                previous = signal.signal(signum, self._receive)
-                self.handlers.callback(signal.signal, signum, previous or signal.SIG_DFL)
+                self._handle(signum, self._receive)
+
+    def _handle(self, signum: int, handler: Any) -> None:
+        previous = signal.signal(signum, handler)
+        self.handlers.callback(signal.signal, signum, previous or signal.SIG_DFL)
 
     def _receive(self, signum: int, frame: Any) -> None:
         self.received = signum
         self.handlers.close()
+        if hasattr(signal, "SIGHUP"):  # comes twice where a terminal closes, and after SIGTERM where a session ends
+            self._handle(signal.SIGHUP, signal.SIG_IGN)
 
     def on_train_batch_start(self, trainer: StageTrainer, module: StageModule, *_: Any) -> None:
         """Stops here, where all that was computed is logged and nothing is half done."""

@@ -1,4 +1,4 @@
-"""The figures of each epoch: a row of metrics.csv, a point of each curve, and the last in TensorBoard's HPARAMS tab."""
+"""The figures of each epoch: a row of metrics.csv and a point of each curve."""
 
 import csv
 from collections.abc import Sequence
@@ -23,7 +23,9 @@ class MetricsTable(pl.Callback):
         self.rows: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: StageTrainer, module: StageModule) -> None:
-        """Drops the rows of epochs that will be trained again."""
+        """Drops the rows of epochs that will be trained again, and tells TensorBoard what is coming."""
+        trainer.logger.log_settings(to_flat(module.settings))
+        trainer.logger.log_charts(module.stage.figures)
         if trainer.is_global_zero and self.path.exists():
             self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
             self.attempts(str(self.path), write_table, self.path, self.rows)
@@ -38,16 +40,6 @@ class MetricsTable(pl.Callback):
         row |= {name: f"{value:.8g}" for name, value in figures.items()}
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
-        epoch, every = trainer.current_epoch + 1, module.settings.trainer.evaluate_every
-        every = every if module.stage.number == 0 else None
-        if epoch == trainer.max_epochs and (every is None or epoch % every):  # else QuickFigures has more to log
-            log_settings(trainer, module, figures)
-
-
-def log_settings(trainer: StageTrainer, module: StageModule, figures: dict[str, float]) -> None:
-    """Adds the settings and the final figures to the HPARAMS tab, which shows the first that it gets."""
-    final = {f"final/{name}": value for name, value in figures.items()}
-    trainer.logger.log_hyperparams(to_flat(module.settings), final, last_step(trainer))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -3,14 +3,13 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from vae_simpsons.evaluation.blocks import filled
 from vae_simpsons.evaluation.distances import distance_rows
 from vae_simpsons.evaluation.groups.latents import kl_of_each_dimension
 from vae_simpsons.evaluation.groups.subject import Subject, choose
 from vae_simpsons.evaluation.result import LatentMap, Neighbours, Reconstructions, Traversal
-from vae_simpsons.images import denormalise
+from vae_simpsons.images import denormalise, shrink
 
 SHOWN = 8  # reconstructions of each kind
 QUERIES, NEAREST = 16, 3  # samples whose nearest training images are shown, and how many
@@ -74,16 +73,8 @@ def latent_map(subject: Subject) -> LatentMap | None:
     axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have no sign of their own
     shares = (values.clamp_min(0.0) / values.clamp_min(0.0).sum().clamp_min(1e-300)).tolist()
     labels = subject.dataset.labels[torch.from_numpy(subject.images)][rows]
-    thumbnails = _thumbnails(subject.originals[rows])
+    thumbnails = shrink(subject.originals[rows], THUMB)
     return LatentMap(centred @ axes, (shares[-1], shares[-2]), thumbnails, labels, subject.dataset.class_names)
-
-
-def _thumbnails(pixels: Tensor) -> Tensor:
-    """Returns uint8 images (n, C, h, w) whose larger side is at most THUMB."""
-    height, width = pixels.shape[-2:]
-    scale = min(1.0, THUMB / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
 
 
 def _squared(images: Tensor, training: Tensor) -> Tensor:

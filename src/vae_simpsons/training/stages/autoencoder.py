@@ -61,7 +61,7 @@ class AutoencoderStage(Stage[Autoencoder]):
         both = [f"{side}/{figure}" for side in ("train", "val") for figure in self.step_figures]
         optimal = settings.objective.sigma == "optimal"
         sigmas = ("sigma/residual", "sigma/implied") if variational and not optimal else ("sigma/residual",)
-        self.figures = (*both, "val/active_units", *sigmas, "lr")
+        self.figures = (*both, "val/active_units", *sigmas, "train/lr")
 
     def optimizer(self, fused: bool) -> torch.optim.Optimizer:
         chosen = self.settings.optimizer

@@ -44,7 +44,7 @@ class PriorStage(Stage[FlowPrior]):
     number = 1
     prefix, average_prefix, in_files = PRIOR, PRIOR_AVERAGE, "prior_"
     step_figures = ("loss",)
-    figures = ("train/loss", "val/loss", "lr")
+    figures = ("train/loss", "val/loss", "train/lr")
     best = "val/loss"
     lr_name = "prior.lr"
     clip = CLIP

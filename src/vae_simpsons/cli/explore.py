@@ -1,0 +1,63 @@
+"""`vae explore`: a page to walk through a model's latents with."""
+
+from argparse import Namespace
+
+from vae_simpsons.cli.looking import add_model
+from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.trained import load_model
+from vae_simpsons.errors import renamed
+
+LOCAL = "127.0.0.1"
+
+
+def add_explore_options(parser: Parser) -> None:
+    """Adds the options of `vae explore`."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="images, folders, or zips and tars of images for the map (default: the run's validation images or, where "
+        "they are gone, samples)",
+    )
+    add_number(parser, "--images", 500, "images on the map, at most", 2)
+    add_number(parser, "--port", 0, "of this machine; 0: any free one", 0)
+    parser.add_argument(
+        "--host", default=LOCAL, metavar="TEXT", help=f"address to listen on; another may be reached (default {LOCAL})"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page, only print its address")
+    add_model(parser)
+
+
+def run_explore(options: Namespace) -> None:
+    """Serves the page until Ctrl-C."""
+    from vae_simpsons.explore.address import describe_tunnel, open_browser, reachable_name
+    from vae_simpsons.explore.answers import Answers
+    from vae_simpsons.explore.collection import gather
+    from vae_simpsons.explore.guard import Guard
+    from vae_simpsons.explore.server import Application, listening, serve
+    from vae_simpsons.progress import progress_bar, warn
+
+    flags = renamed(host="--host", port="--port", most="--images", path="--ckpt")
+    with flags, listening(options.host, options.port) as listener:
+        model = load_model(options)
+        collection, remarks = gather(model, options.paths, options.images, options.cache_dir, progress_bar)
+        application = Application(Answers(model, collection, options.cache_dir, progress_bar), Guard(options.host))
+        port = listener.getsockname()[1]
+        if not application.guard.is_local:
+            warn(
+                f"--host {options.host}: others can reach this page, and what is sent is not encrypted. Whoever learns "
+                f"the address can use it. Safer: --host {LOCAL} and an SSH tunnel."
+            )
+        address = f"http://{reachable_name(options.host)}:{port}/{application.guard.token}/"
+
+        def show_address() -> None:
+            print("\n".join([*remarks, f"{collection.source} on the map", address]), flush=True)
+            print(describe_tunnel(port) if application.guard.is_local else "Ctrl-C ends it", flush=True)
+            if not options.no_browser:
+                open_browser(address)
+
+        serve(listener, application, show_address)
+    print("ended")
+
+
+EXPLORE = Verb("open a page to walk through a model's latents with", add_explore_options, run_explore)
