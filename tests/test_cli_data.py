@@ -5,13 +5,17 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_cli import refused
 
 from conftest import TINY, draw_pictures, flags
+from vae_simpsons import VAE
 from vae_simpsons.cli import main
 
 
@@ -60,6 +64,62 @@ def test_check_for_machines(tmp_path, capsys):
     assert found["problem"].startswith("data.batch_size: 64 is more than the 32 training images (43 found")
 
 
+def test_levels_profiles_single_colours_and_other_files_are_said_and_the_levels_stay_with_the_run(tmp_path, capsys):
+    folder = draw_pictures(tmp_path / "pics", 40)
+    for i, path in enumerate(sorted(folder.rglob("*.png"))):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(grey * (i % 2 * 10 + 2)).save(path)
+    Image.new("RGB", (9, 9), "red").save(folder / "red.png", icc_profile=b"no profile")
+    (folder / "a.txt").write_text("hello")
+    assert main(["data", "check", str(folder)]) == 0
+    said = capsys.readouterr().out
+    for expected in (
+        "ignored  1 other file: .txt 1",
+        "levels  uint16 0 4095: black and white of more than 8 bits, found in this folder",
+        "profiles  1 ignored: broken",
+        "one value  1 images are of a single colour",
+        "'red.png'",
+    ):
+        assert expected in said, expected
+    assert main(["train", *flags(TINY), f"--data.path={folder}", "--data.channels=1", "--out=run"]) == 0
+    said = capsys.readouterr().out
+    assert "ignored  1 other file: .txt 1" in said and "levels  uint16 0 4095" in said
+    model = VAE.load("run/last.ckpt")
+    assert model.settings.data.levels == "uint16 0 4095"
+    dark = sorted(folder.rglob("*.png"))[0]
+    alone, packed = (model.open_pictures("x", [path]).take([0]) for path in (dark, folder))
+    assert torch.equal(alone, packed) and alone.max() < 100, "a picture alone is read like those that trained"
+    config = Path("run/config.yaml").read_text().replace("uint16 0 4095", "null")
+    Path("own.yaml").write_text(config)
+    more = ["--resume=run", "--trainer.max_epochs=3"]
+    assert main(["train", "--config=own.yaml", *more]) == 0
+
+
+@pytest.mark.parametrize(("bad", "status"), [(2, 0), (20, 1)])
+def test_a_damaged_zip_is_named_and_counted_by_every_verb(tmp_path, capsys, run_folder, bad, status):
+    archive = Path(shutil.make_archive(str(tmp_path / "pics"), "zip", draw_pictures(tmp_path / "pics", 40)))
+    raw = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as opened:
+        for entry in [entry for entry in opened.infolist() if not entry.is_dir()][:bad]:
+            raw[entry.header_offset + 30 + len(entry.filename) + 50] ^= 0xFF
+    archive.write_bytes(raw)
+    ckpt = f"--ckpt={run_folder / 'last.ckpt'}"
+    verbs = (
+        ["data", "check", str(archive)],
+        ["data", "import", str(archive), "out"],
+        ["train", *flags(TINY), f"--data.path={archive}", "--out=run"],
+        ["encode", str(archive), ckpt, "--out=latents"],
+        ["reconstruct", str(archive), ckpt, "--out=r.png"],
+    )
+    for verb in verbs:
+        assert main(verb) == (status if verb[1] != "check" else 0), verb
+        said = "".join(capsys.readouterr())
+        wanted = "2 left out" if status == 0 and verb[1] != "check" else f"{bad} of 40 images are unreadable, the first"
+        assert verb[1] == "check" or (wanted in said and "damaged in the archive" in said), verb
+        assert verb[1] != "check" or f"40 files, {40 - bad} readable, {bad} not" in said
+    assert Path("out").exists() == (status == 0)
+
+
 def test_check_says_why_training_would_not_start_and_status_1_when_nothing_is_usable(tmp_path, capsys):
     folder = tmp_path / "pics"
     folder.mkdir()
@@ -77,7 +137,7 @@ def test_check_reads_the_config_the_toons_and_archives(tmp_path, capsys):
     assert "30 files, 30 readable" in capsys.readouterr().out
     archive = shutil.make_archive(str(tmp_path / "pics"), "gztar", messy(tmp_path / "pics"))
     assert main(["data", "check", archive]) == 0
-    assert f"{archive}: 43 files, 43 readable, 0 not" in capsys.readouterr().out
+    assert f"{archive}: 45 files, 43 readable, 2 not" in capsys.readouterr().out
 
 
 def test_import_then_train_on_the_folder_and_on_the_archive_itself(tmp_path, capsys):

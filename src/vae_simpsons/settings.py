@@ -44,7 +44,11 @@ def ranged(base: type, limits: Range) -> Any:
 FileName = restricted_string_type(
     "text, not empty (in quotes if it looks like a number)", r"(?s)(?=.*\S)[^\0\ud800-\udc7f\udd00-\udfff]*\Z"
 )
+NUMBER = r"-?\d+(\.\d+)?(e[-+]?\d+)?"
+LEVELS = rf" *(u?int16|u?int32|float32) +{NUMBER} +{NUMBER} *"
+LevelsText = restricted_string_type("levels, such as 'uint16 0 4095, float32 0 1'", rf"{LEVELS}(,{LEVELS})*\Z")
 Text = Annotated[str, FileName]
+Levels = Annotated[str, LevelsText]
 Count = Annotated[int, Range(1, 1_000_000)]
 Side = Annotated[int, Range(1, 4096)]
 Machines = Annotated[int, Range(1, 1024)]
@@ -74,6 +78,11 @@ class Data:
     )
     resize: Annotated[int, Range(1, 16384)] | None = setting(
         None, "short side in pixels before the crop; null: just large enough for data.image_size"
+    )
+    levels: Levels | None = setting(
+        None,
+        "which values are black and white in files of 16 bits and more that do not say so, by the type of the values: "
+        "'uint16 0 4095, float32 0 1'; null: those that the folder as a whole has",
     )
     train_fraction: Factor = setting(0.75, "fraction of the images that trains; the rest validates")
     split: Literal["sorted", "shuffled", "grouped"] = setting(
@@ -348,7 +357,8 @@ def _describe(option: Any) -> tuple[str, str]:
     if option is bool:
         return "BOOL", "true or false"
     if isinstance(option, type):
-        return "INT" if issubclass(option, int) else "NUMBER" if issubclass(option, float) else "PATH", option.__name__
+        shown = {int: "INT", float: "NUMBER", str: "PATH" if option is FileName else "TEXT"}
+        return next(shown[base] for base in shown if issubclass(option, base)), option.__name__
     return str(option), "null" if option is None else str(option)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import os
 import struct
 import tarfile
@@ -14,7 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vae_simpsons.data import archive as unpacking
-from vae_simpsons.data.archive import SIGNATURES, is_archive, target_of, unpack
+from vae_simpsons.data import members as reading
+from vae_simpsons.data.archive import target_of, unpack
+from vae_simpsons.data.folder import find_files
+from vae_simpsons.data.formats import SIGNATURES
+from vae_simpsons.data.members import is_archive
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import no_progress
 
@@ -61,11 +66,12 @@ def test_images_come_out_and_nothing_else(tmp_path, make):
     found = unpack(make(tmp_path / "archive", members), tmp_path / "out", no_progress)
     assert files(tmp_path / "out") == ["a.png", "b/c.JPG", "wrong.png"]
     assert (tmp_path / "out" / "a.png").read_bytes() == members["a.png"]
-    assert found.written == 3 and found.skipped == {"not images": 3, "hidden files": 1}
+    assert len(found.names) == 3 and found.others == {".txt": 1, ".h5": 1, "hidden files": 1}
     assert found.images == tmp_path / "out" and found.test is None
+    assert [u.path for u in found.index(found.images).unreadable] == ["b/fake.jpg"]
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF"])
 def test_every_kind_of_image_is_told_by_its_first_bytes(image_format):
     assert SIGNATURES.match(image(9, image_format))
 
@@ -86,7 +92,7 @@ def test_the_kaggle_archive_comes_out_once_and_clean(tmp_path):
     found = unpack(zip_of(tmp_path / "archive.zip", members), tmp_path / "out", no_progress)
     assert files(found.images) == ["bart/pic_0.jpg", "homer/pic_0.jpg"]
     assert files(found.test) == ["homer_0.jpg"]
-    assert found.skipped["copies of a name"] == 2
+    assert found.others["copies of a name"] == 2
 
 
 NASTY = [
@@ -106,7 +112,7 @@ def test_names_that_lead_outside_are_not_followed(tmp_path, make, name):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     out = tmp_path / "deep" / "er" / "out"
     found = unpack(make(tmp_path / "archive", {name: image(), "good.png": image()}), out, no_progress)
-    assert files(tmp_path) == ["archive", "deep/er/out/good.png"] and found.skipped == {"names that lead outside": 1}
+    assert files(tmp_path) == ["archive", "deep/er/out/good.png"] and found.others == {"names that lead outside": 1}
 
 
 @settings(max_examples=500, deadline=None)
@@ -133,13 +139,13 @@ def test_links_and_devices_are_not_made(tmp_path):
         entry.size = len(image())
         opened.addfile(entry, io.BytesIO(image()))
     found = unpack(tmp_path / "a.tar", tmp_path / "out", no_progress)
-    assert files(tmp_path / "out") == ["good.png"] and found.skipped == {"links or devices": 3}
+    assert files(tmp_path / "out") == ["good.png"] and found.others == {"links or devices": 3}
     link = zipfile.ZipInfo("link.png")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
         opened.writestr(link, "/etc/passwd")
         opened.writestr("good.png", image())
-    assert unpack(tmp_path / "a.zip", tmp_path / "out2", no_progress).skipped == {"links or devices": 1}
+    assert unpack(tmp_path / "a.zip", tmp_path / "out2", no_progress).others == {"links or devices": 1}
     assert not any(p.is_symlink() for p in tmp_path.rglob("*"))
 
 
@@ -173,7 +179,7 @@ def test_bombs_are_refused_and_leave_the_memory_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "FREE_BYTES", 2**26)
     zip_of(tmp_path / "b.zip", {"a.png": image() + os.urandom(2**21), "b.png": image()})
     found = unpack(tmp_path / "b.zip", tmp_path / "large", no_progress)
-    assert files(tmp_path / "large") == ["b.png"] and list(found.skipped) == ["larger than 1.05 MB"]
+    assert files(tmp_path / "large") == ["b.png"] and list(found.damaged.values()) == ["larger than 1.05 MB"]
 
 
 def test_a_size_that_an_archive_claims_is_not_believed(tmp_path):
@@ -200,7 +206,7 @@ def test_a_name_that_takes_the_memory_is_refused(tmp_path):
 
 
 def test_more_entries_than_anybody_has_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(reading, "MAX_MEMBERS", 3)
     path = zip_of(tmp_path / "a.zip", {f"{i}.png": image() for i in range(4)})
     with pytest.raises(VAEError, match="^archive: .* more than 3 entries"):
         unpack(path, tmp_path / "out", no_progress)
@@ -212,25 +218,116 @@ def test_damaged_encrypted_and_empty_archives(tmp_path):
     raw[raw.index(image(1)) + 20] ^= 0xFF
     (tmp_path / "bad.zip").write_bytes(raw)
     found = unpack(tmp_path / "bad.zip", tmp_path / "bad", no_progress)
-    assert files(tmp_path / "bad") == ["b.png"] and found.skipped == {"damaged": 1}
+    assert files(tmp_path / "bad") == ["b.png"]
+    assert found.index(found.images).unreadable == [("a.png", "damaged in the archive")]
     raw = bytearray(good.read_bytes())
     for at in (raw.index(b"PK\3\4") + 6, raw.index(b"PK\1\2") + 8):
         raw[at] |= 1  # says that it is encrypted
     (tmp_path / "secret.zip").write_bytes(raw)
-    assert unpack(tmp_path / "secret.zip", tmp_path / "secret", no_progress).skipped == {"damaged": 1}
+    assert set(unpack(tmp_path / "secret.zip", tmp_path / "secret", no_progress).damaged.values()) == {"encrypted"}
     with pytest.raises(VAEError, match=r"^archive: no images in .*empty.zip \(it is empty\)"):
         unpack(zip_of(tmp_path / "empty.zip", {}), tmp_path / "empty", no_progress)
     tar = tar_of(tmp_path / "cut.tgz", {f"{i}.png": image(i) + os.urandom(5000) for i in range(9)}, "w:gz")
     os.truncate(tar, tar.stat().st_size // 2)
-    with pytest.raises(VAEError, match="^archive: .* is damaged"):
+    with pytest.raises(VAEError, match="^archive: .* ends too early: it is cut short"):
         unpack(tar, tmp_path / "cut", no_progress)
+
+
+def with_entries(raw: bytes, local: int, central: int, value: int) -> bytes:
+    """A zip with `value` at these places of each entry's header and of its line in the directory."""
+    changed = bytearray(raw)
+    for signature, at in ((b"PK\3\4", local), (b"PK\1\2", central)):
+        start = -1
+        while (start := changed.find(signature, start + 1)) >= 0:
+            changed[start + at : start + at + 2] = struct.pack("<H", value)
+    return bytes(changed)
+
+
+def tar_bytes(tmp_path, compress=bytes) -> bytes:
+    return compress(tar_of(tmp_path / "good.tar", {f"{i}.png": os.urandom(3000) for i in range(9)}).read_bytes())
+
+
+def zip_bytes(tmp_path) -> bytes:
+    return zip_of(tmp_path / "good.zip", {f"{i}.png": image(i) for i in range(9)}).read_bytes()
+
+
+ENTRY = 512 + 3072  # bytes of an entry of tar_bytes
+WHOLE = {
+    "a zip without its end": (lambda t: zip_bytes(t)[:-40], "starts like a zip and ends too early"),
+    "encrypted": (
+        lambda t: with_entries(zip_bytes(t), 6, 8, 1),
+        r"no images in .* \(9 encrypted\)\. Unpack it yourself",
+    ),
+    "deflate64": (
+        lambda t: with_entries(zip_bytes(t), 8, 10, 9),
+        r"9 packed with a method that is not supported\)\. Unp",
+    ),
+    "a zip in a zip": (lambda t: zip_of(t / "o.zip", {"in.zip": zip_bytes(t)}).read_bytes(), "1 archives inside it"),
+    "a tar cut between entries": (lambda t: tar_bytes(t)[: 4 * ENTRY], "ends too early: it is cut short"),
+    "a tar cut in a header": (lambda t: tar_bytes(t)[: 4 * ENTRY + 100], "ends too early: it is cut short"),
+    "a tar cut in an entry": (lambda t: tar_bytes(t)[: 4 * ENTRY + 900], "ends too early: it is cut short"),
+    "a header that is damaged": (lambda t: tar_bytes(t).replace(b"5.png", b"6.png"), "is damaged: an entry without"),
+    "a gzip that is cut": (lambda t: tar_bytes(t, gzip.compress)[:-4], "ends too early: it is cut short"),
+    "a gzip of other bytes": (lambda t: tar_bytes(t, gzip.compress)[:-8] + bytes(8), "is damaged: CRC check failed"),
+    "an xz that is cut": (lambda t: tar_bytes(t, lzma.compress)[:-500], "ends too early: it is cut short"),
+    "no tar in a gzip": (lambda _: gzip.compress(b"hello"), "is packed with gzip, and not a tar, or cut short"),
+    "rar": (lambda _: b"Rar!\x1a\7\1\0" + bytes(99), "is a RAR archive, and no zip or tar. Unpack it yourself"),
+    "7z": (lambda _: b"7z\xbc\xaf\x27\x1c" + bytes(99), "is a 7z archive"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), WHOLE.values(), ids=WHOLE)
+def test_an_archive_that_cannot_be_read_is_called_what_it_is(tmp_path, make, said):
+    (tmp_path / "a").write_bytes(make(tmp_path))
+    with pytest.raises(VAEError, match=f"^archive: .*{said}") as error:
+        is_archive(tmp_path / "a") and unpack(tmp_path / "a", tmp_path / "out", no_progress)
+    assert "damaged" in said or "damaged" not in str(error.value)
+
+
+def test_hard_links_of_a_tar_are_the_images_that_they_mean(tmp_path):
+    links = {"b.png": "a.png", "c.png": "/etc/passwd", "d.png": "later.png", "e.png": "../a.png", "f.png": "bad.png"}
+    with tarfile.open(tmp_path / "a.tar", "w") as opened:
+        for name, content in (("a.png", image(7)), ("bad.png", b"no image"), *((name, None) for name in links)):
+            entry = tarfile.TarInfo(name)
+            if content is None:
+                entry.type, entry.linkname = tarfile.LNKTYPE, links[name]
+            entry.size = len(content or b"")
+            opened.addfile(entry, io.BytesIO(content or b""))
+    found = unpack(tmp_path / "a.tar", tmp_path / "out", no_progress)
+    assert files(tmp_path / "out") == ["a.png", "b.png"] and found.others == {"links or devices": 3}
+    assert (tmp_path / "out" / "b.png").read_bytes() == image(7) and (tmp_path / "out" / "b.png").stat().st_nlink == 1
+    assert [unreadable.path for unreadable in found.index(found.images).unreadable] == ["bad.png", "f.png"]
+
+
+@every_kind
+def test_an_archive_has_the_images_of_the_folder_that_it_is_unpacked_to(tmp_path, make):
+    members = {
+        "a.png": image(1),
+        ".git/b.png": image(2),
+        "c/.d/e.png": image(3),
+        "c/._f.png": b"x",
+        "c/g.PNG": image(4),
+    }
+    found = unpack(make(tmp_path / "archive", members), tmp_path / "out", no_progress)
+    assert files(tmp_path / "out") == [file.path for file in find_files(tmp_path / "out")] == ["a.png", "c/g.PNG"]
+    assert found.others == {"hidden files": 3}
+
+
+def test_a_damaged_image_that_is_in_the_archive_twice_is_not_missed(tmp_path):
+    members = {"simpsons_dataset/b/1.png": image(1), "simpsons_dataset/simpsons_dataset/b/1.png": image(1)}
+    raw = bytearray(zip_of(tmp_path / "a.zip", members).read_bytes())
+    raw[raw.index(image(1)) + 20] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(raw)
+    found = unpack(tmp_path / "a.zip", tmp_path / "out", no_progress)
+    assert files(found.images) == ["b/1.png"] and not found.damaged
 
 
 @every_kind
 def test_names_that_clash_or_that_the_system_refuses_are_passed_over(tmp_path, make):
     members = {"a.png": image(1), "a.png/b.png": image(2), f"{'n' * 300}.png": image(3), "c.png": image(4)}
     found = unpack(make(tmp_path / "archive", members), tmp_path / "out", no_progress)
-    assert files(tmp_path / "out") == ["a.png", "c.png"] and found.skipped == {"names that the system refuses": 2}
+    assert files(tmp_path / "out") == ["a.png", "c.png"]
+    assert list(found.damaged.values()) == 2 * ["a name that the system refuses"]
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", b"\x1f\x8b rubbish"])

@@ -11,8 +11,7 @@ from PIL import Image
 
 from conftest import draw_pictures
 from vae_simpsons.data.dataset import load_dataset
-from vae_simpsons.data.index import Facts, Index, Unreadable
-from vae_simpsons.data.pack import check_readable
+from vae_simpsons.data.index import Facts, Index, Unreadable, check_readable
 from vae_simpsons.data.split import Split, check_count
 from vae_simpsons.errors import VAEError
 from vae_simpsons.progress import no_progress
@@ -82,7 +81,7 @@ def test_too_few_images_are_refused(train, val, processes, said):
 def test_an_archive_that_is_damaged_is_named_as_the_setting(tmp_path):
     archive = Path(shutil.make_archive(str(tmp_path / "pics"), "gztar", draw_pictures(tmp_path / "pics", 20)))
     archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(VAEError, match="^data.path: .* is damaged"):
+    with pytest.raises(VAEError, match="^data.path: .* is cut short"):
         loaded(archive, tmp_path)
 
 

@@ -1,9 +1,14 @@
 import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from vae_simpsons.data.folder import File, find_files
+from vae_simpsons.data.formats import HAS_HEIC
 from vae_simpsons.data.index import Index
 from vae_simpsons.errors import VAEError
 
@@ -98,3 +103,41 @@ def test_what_is_no_folder_of_images_is_refused_with_what_was_looked_for(tmp_pat
     with pytest.raises(VAEError, match=r"data.path: no images under .*empty \(2 folders searched for \.jpg"):
         find_files(tmp_path / "empty")
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(HAS_HEIC, reason="pillow-heif is installed, so .heic counts")
+def test_files_of_other_endings_are_counted(tmp_path):
+    for i, name in enumerate(("a.JFIF", "b.jpe", "c.avif", "d.heic", "e.HEIC", "f", "g.txt", ".DS_Store", ".x/h.heic")):
+        touch(tmp_path / "sub" / str(i % 2) / name if i else tmp_path / name)
+    others = Counter()
+    assert [Path(file.path).name for file in find_files(tmp_path, others)] == ["a.JFIF", "c.avif", "b.jpe"]
+    assert others == {".heic": 2, "without an ending": 1, ".txt": 1}
+    index = Index(others=others)
+    assert index.ignored() == (
+        "4 other files: .heic 2, .txt 1, 1 without an ending (pip install pillow-heif reads .heic)"
+    )
+    assert Index().ignored() is None
+
+
+PLUGIN = """
+from PIL import Image
+from PIL.PpmImagePlugin import PpmImageFile
+def register_heif_opener():  # of another format, which is not read otherwise
+    Image.register_open("HEIF", PpmImageFile, lambda start: start.startswith(b"P6"))
+"""
+
+
+def test_heic_is_read_where_its_plugin_is_installed(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "pillow_heif.py").write_text(PLUGIN)
+    touch(tmp_path / "pics" / "a.heic").write_bytes(b"P6\n1 1\n255\n\1\2\3")
+    script = (
+        "import sys; from pathlib import Path; from vae_simpsons.data.decode import *\n"
+        "from vae_simpsons.data.folder import find_files\n"
+        "pics = Path(sys.argv[1])\n"
+        "print(decode_block(pics, find_files(pics), Data(image_size=1)).pixels.flatten().tolist())"
+    )
+    paths = os.pathsep.join([str(tmp_path / "site"), *sys.path])
+    command = [sys.executable, "-c", script, str(tmp_path / "pics")]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    assert run.stdout.strip() == "[1, 2, 3]", run.stderr

@@ -48,7 +48,7 @@ def test_a_pack_holds_every_image_in_the_order_of_their_paths(tmp_path):
     pack = open_pack(folder.parent, view(tmp_path), no_progress)
     assert levels_of(pack) == [20, 10, 30] and pack.pixels.shape == (3, 1, 16, 16) and pack.pixels.dtype == torch.uint8
     assert pack.index.paths == ["a/020.png", "b/010.png", "b/030.png"] and pack.index.classes == ["a", "b", "b"]
-    assert pack.index.facts[0][1:] == (20, 20, "PNG", "L") and len(pack.index.facts[0].sha256) == 64
+    assert pack.index.facts[0][1:] == (20, 20, "PNG", "L", "") and len(pack.index.facts[0].sha256) == 64
     assert np.array_equal(np.load(pack.folder / "pixels.npy"), pack.pixels.numpy()), "numpy opens it as it is"
 
 

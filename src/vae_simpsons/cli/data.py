@@ -36,11 +36,13 @@ def add_import_options(parser: Parser) -> None:
 
 def run_import(options: Namespace) -> None:
     """Unpacks the images of an archive into a folder."""
-    from vae_simpsons.data.archive import describe_skipped, is_archive, unpack
+    from vae_simpsons.data.archive import unpack
+    from vae_simpsons.data.index import check_readable, describe_others
+    from vae_simpsons.data.members import is_archive
     from vae_simpsons.files import output_folder
 
     archive, folder = Path(options.archive), Path(options.dest)
-    with renamed(archive="ARCHIVE"):
+    with renamed(**{"archive": "ARCHIVE", "data.path": "ARCHIVE"}):
         if not archive.exists():
             raise VAEError(f"archive: no such file: {archive}. Give a zip or tar of images.")
         if not is_archive(archive):
@@ -49,9 +51,13 @@ def run_import(options: Namespace) -> None:
             )
         with output_folder("DEST", folder) as temporary:
             unpacked = unpack(archive, temporary, progress_bar)
+            index = unpacked.index(temporary)
+            check_readable(index)
     images = folder / unpacked.images.relative_to(temporary)
-    left_out = f"; left out: {describe_skipped(unpacked.skipped)}" if unpacked.skipped else ""
-    print(f"{unpacked.written:,} images in {folder}{left_out}")
+    ignored = f"; left out: {describe_others(index.others)}" if index.others else ""
+    print(f"{len(index.paths):,} images in {folder}{ignored}")
+    if unreadable := index.left_out():
+        print(unreadable)
     if unpacked.test:
         print(f"test images separately in {folder / unpacked.test.relative_to(temporary)}")
     path = for_shell(images)

@@ -54,6 +54,8 @@ def resume_run(options: Namespace, given: dict[str, Any]) -> None:
         folder = runfolder.resumed_folder(given.get("out"), path)
         with runfolder.locked(folder):
             last = read_checkpoint(path)
+            if given.get("data.levels") is None:  # found in its folder
+                given["data.levels"] = last.settings.data.levels
             settings = from_flat(given if options.config else to_flat(last.settings) | given)
             resuming.check_resume(settings, last)
             run.train(settings, folder, options.command, resume=last)

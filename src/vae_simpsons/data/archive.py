@@ -5,34 +5,27 @@ unpacked, not as the archive claims. Only images come out, recognised by their f
 """
 
 import errno
-import lzma
 import re
-import tarfile
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Set
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, Self
 
-from vae_simpsons.data.folder import EXTENSIONS
-from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.data.folder import ending_of
+from vae_simpsons.data.formats import EXTENSIONS, FORMATS, SIGNATURE_BYTES, SIGNATURES
+from vae_simpsons.data.index import Index, Unreadable, describe_others
+from vae_simpsons.data.members import DAMAGED, ENCRYPTED, METHOD, UNPACK, Member, read_members, why_unreadable
+from vae_simpsons.errors import VAEError
 from vae_simpsons.files import format_bytes
 from vae_simpsons.progress import Progress
 
-MAX_MEMBERS = 5_000_000
 MAX_IMAGE_BYTES = 2**28  # of one file, unpacked
 MAX_RATIO = 200  # unpacked to packed bytes of a whole archive; images hardly shrink
 FREE_BYTES = 2**26  # that any archive may unpack to, whatever its ratio
-MAX_HEADER_BYTES = 2**20  # of a tar's header for a long name or for attributes
-SIGNATURES = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|BM|GIF8[79]a|II\*\0|MM\0\*", re.DOTALL)
-SIGNATURE_BYTES = 12
 BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
-DAMAGED: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError)
-DAMAGED += (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # endings
+INSIDE = "archives inside it"
+REMEDIES = {ENCRYPTED: UNPACK, METHOD: UNPACK, INSIDE: "Unpack it, and give what is inside"}
 
 # The Kaggle archive "The Simpsons Characters Data": one folder a character in KAGGLE, all of it again in
 # KAGGLE/KAGGLE, and test pictures, without folders, in KAGGLE_TEST.
@@ -42,90 +35,75 @@ CHARACTERS, TEST = "characters", "test"
 
 @dataclass
 class Unpacked:
-    """What came out of an archive."""
+    """What came out of an archive into a folder."""
 
-    images: Path  # the folder to train on
-    test: Path | None = None  # test pictures, kept separate
-    written: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)  # entries by the reason
+    folder: Path
+    names: set[PurePosixPath] = field(default_factory=set)  # of the images, below `folder`
+    damaged: dict[PurePosixPath, str] = field(default_factory=dict)  # images that cannot be read, and why
+    others: Counter[str] = field(default_factory=Counter)  # how many entries are ignored, by ending or reason
 
+    @property
+    def images(self) -> Path:
+        """The folder to train on."""
+        return self.folder / CHARACTERS if self._is_kaggle else self.folder
 
-class Member(NamedTuple):
-    """One entry of an archive, as it describes itself."""
+    @property
+    def test(self) -> Path | None:
+        """The folder of test pictures, kept separate."""
+        has_test = self._is_kaggle and any(name.parts[0] == TEST for name in self.names)
+        return self.folder / TEST if has_test else None
 
-    name: str
-    is_file: bool  # not a folder, link or device
-    skip_bytes: int  # that must be unpacked to skip it: a tar has no index
-    open: Callable[[], IO[bytes]]
+    def index(self, folder: Path) -> Index:
+        """Returns what is known of the images below `folder`: their names, and which cannot be read."""
+        below = PurePosixPath(folder.relative_to(self.folder).as_posix())
+        names, damaged = (
+            sorted(name for name in group if name.is_relative_to(below)) for group in (self.names, self.damaged)
+        )
+        unreadable = [Unreadable(str(name.relative_to(below)), self.damaged[name]) for name in damaged]
+        return Index([str(name.relative_to(below)) for name in names], unreadable=unreadable, others=dict(self.others))
 
-
-class BoundedTarInfo(tarfile.TarInfo):
-    """The header of a tar entry; long names and attributes come in headers of their own, which tarfile reads whole."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Returns the entry of a header block, unless it claims to be larger than any name is."""
-        entry = super().frombuf(buf, encoding, errors)
-        names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        attributes = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-        if entry.type in names + attributes and entry.size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {entry.size:,} bytes")
-        return entry
-
-
-def is_archive(path: Path) -> bool:
-    """Whether `path` is a zip or tar file, by content.
-
-    Raises:
-        VAEError: a file that is neither.
-    """
-    if not path.is_file():
-        return False
-    with suppress(*DAMAGED):
-        if zipfile.is_zipfile(path):
-            return True
-        tarfile.open(path, tarinfo=BoundedTarInfo).close()
-        return True
-    raise VAEError(f"archive: {path} is a file, and no zip or tar. Give a folder of images, or an archive of one.")
+    @property
+    def _is_kaggle(self) -> bool:
+        in_folders = {name.parts[0] for name in self.names if len(name.parts) > 1}
+        return CHARACTERS in in_folders and in_folders <= {CHARACTERS, TEST}
 
 
 def unpack(archive: Path, folder: Path, progress: Progress) -> Unpacked:
-    """Writes the images of `archive` into `folder`, which is made.
+    """Writes the images of `archive` into `folder`, which is made; those that are damaged are named.
 
     Of the Kaggle archive `characters` gets a folder a character, once, and `test` the test pictures.
 
     Raises:
-        VAEError: damaged, encrypted or a bomb; no image in it.
+        VAEError: damaged as a whole, or a bomb; no image in it that can be read.
         OSError: `folder` cannot be written.
     """
     left_bytes = max(FREE_BYTES, MAX_RATIO * archive.stat().st_size)
     result = Unpacked(folder)
-    names: set[PurePosixPath] = set()
-    with closing(_read_members(archive, progress)) as members:
+    with closing(read_members(archive, progress)) as members:
         for member in members:
-            target = target_of(member.name)
-            content, reason = _read_image(member, target, names)
+            target, content, damage = target_of(member.name), b"", None
+            ignored = _why_ignored(member, target, result)
+            if target and not ignored:
+                content, damage = _read_image(member, target, result)
             left_bytes -= max(len(content), member.skip_bytes)
             if left_bytes < 0:
                 raise VAEError(
                     f"archive: {archive} unpacks to more than {MAX_RATIO} times its size, as a bomb does and images "
                     "do not. Unpack it yourself if you trust it."
                 )
-            if target and not reason:
-                reason = _write_image(folder / target, content)
-            if reason:
-                result.skipped[reason] += 1
-            elif target:
-                names.add(target)
-    del result.skipped["folders"]
-    result.written = len(names)
-    if not names:
-        skipped = describe_skipped(result.skipped)
-        raise VAEError(f"archive: no images in {archive} ({skipped}). Give an archive of images.")
-    in_folders = {name.parts[0] for name in names if len(name.parts) > 1}
-    if CHARACTERS in in_folders and in_folders <= {CHARACTERS, TEST}:
-        result.images = folder / CHARACTERS
-        result.test = folder / TEST if TEST in in_folders else None
+            if ignored or not target:
+                result.others[ignored or "names that lead outside"] += 1
+            elif damage := damage or _write_image(folder / target, content):
+                result.damaged[target] = damage
+            else:
+                result.names.add(target)
+                result.damaged.pop(target, None)  # it is in the archive twice
+    del result.others["folders"]
+    if not result.names:
+        counts = result.others + Counter(result.damaged.values())
+        remedies = [REMEDIES[why] for why, _ in counts.most_common() if why in REMEDIES]
+        remedy = remedies[0] if remedies else "Give an archive of images"
+        raise VAEError(f"archive: no images in {archive} ({describe_others(counts) or 'it is empty'}). {remedy}.")
     return result
 
 
@@ -140,59 +118,42 @@ def target_of(name: str) -> PurePosixPath | None:
     return PurePosixPath(TEST, parts[-1]) if KAGGLE_TEST in parts else PurePosixPath(*parts)
 
 
-def describe_skipped(skipped: Counter[str]) -> str:
-    """Returns what was skipped in words, the most frequent first."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in skipped.most_common()) or "it is empty"
-
-
-def _read_members(archive: Path, progress: Progress) -> Generator[Member, None, None]:
-    """Yields the entries of an archive, and shows how many are done; damage may show at any of them."""
-    try:
-        if zipfile.is_zipfile(archive):
-            opened: Any = zipfile.ZipFile(archive)
-            entries, count = opened.infolist(), len(opened.infolist())
-        else:
-            opened = entries = tarfile.open(archive, tarinfo=BoundedTarInfo)
-            count = 0
-        with opened:
-            show = progress("unpacking", count)
-            for number, entry in enumerate(entries, start=1):
-                if number > MAX_MEMBERS:
-                    raise VAEError(f"archive: {archive} has more than {MAX_MEMBERS:,} entries. Unpack it yourself.")
-                yield _member(opened, entry)
-                show(number)
-    except DAMAGED as e:
-        raise VAEError(f"archive: {archive} is damaged: {one_line(e)}. Download it again.") from None
-
-
-def _member(opened: Any, entry: zipfile.ZipInfo | tarfile.TarInfo) -> Member:
-    if isinstance(entry, zipfile.ZipInfo):
-        kind = entry.external_attr >> 28  # the upper bits of a Unix mode: 8 a file, 10 a link; 0 where there is none
-        return Member(entry.filename, not entry.is_dir() and kind in (0, 8), 0, partial(opened.open, entry))
-    name = entry.name + ("/" if entry.isdir() else "")
-    return Member(name, entry.isfile() and not entry.issparse(), entry.size, partial(opened.extractfile, entry))
-
-
-def _read_image(member: Member, target: PurePosixPath | None, names: Set) -> tuple[bytes, str | None]:
-    """Returns what was unpacked of an entry, and why it is not an image for `target`, if it is not."""
+def _why_ignored(member: Member, target: PurePosixPath | None, so_far: Unpacked) -> str | None:
+    """Returns why an entry is not to be an image, if it is not."""
     if not member.is_file:
-        return b"", "folders" if member.name.endswith("/") else "links or devices"
+        return "folders" if member.name.endswith("/") else "links or devices"
     if target is None:
-        return b"", "names that lead outside"
-    if target.name.startswith("."):
-        return b"", "hidden files"
+        return "names that lead outside"
+    if any(part.startswith(".") for part in target.parts):
+        return "hidden files"
+    if target.suffix.lower() in ARCHIVES:
+        return INSIDE
     if target.suffix.lower() not in EXTENSIONS:
-        return b"", "not images"
-    if target in names:
-        return b"", "copies of a name"
+        return ending_of(target.name)
+    if target in so_far.names:
+        return "copies of a name"
+    if member.same_as is not None:
+        source = target_of(member.same_as)
+        return None if source in so_far.names or source in so_far.damaged else "links or devices"
+    return None
+
+
+def _read_image(member: Member, target: PurePosixPath, so_far: Unpacked) -> tuple[bytes, str | None]:
+    """Returns what was unpacked of an entry, and why it is not an image, if it is not."""
+    if member.encrypted:
+        return b"", ENCRYPTED
+    if member.same_as is not None:
+        source = target_of(member.same_as) or target
+        damage = so_far.damaged.get(source)
+        return b"" if damage else (so_far.folder / source).read_bytes(), damage
     try:
-        with member.open() as source:
-            content = source.read(SIGNATURE_BYTES)
+        with member.open() as opened:
+            content = opened.read(SIGNATURE_BYTES)
             if not SIGNATURES.match(content):
-                return content, "not images"
-            content += source.read(MAX_IMAGE_BYTES + 1 - len(content))
-    except DAMAGED:
-        return b"", "damaged"
+                return content, f"not an image ({', '.join(FORMATS)})" if content else "empty"
+            content += opened.read(MAX_IMAGE_BYTES + 1 - len(content))
+    except DAMAGED as e:
+        return b"", why_unreadable(e)
     return content, f"larger than {format_bytes(MAX_IMAGE_BYTES)}" if len(content) > MAX_IMAGE_BYTES else None
 
 
@@ -204,5 +165,5 @@ def _write_image(path: Path, content: bytes) -> str | None:
     except OSError as e:
         if e.errno not in BAD_NAME:
             raise
-        return "names that the system refuses"
+        return "a name that the system refuses"
     return None

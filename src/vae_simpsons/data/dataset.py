@@ -1,7 +1,7 @@
 """The `data` settings -> images, labels and their split: what a run trains on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,12 @@ def load_dataset(settings: Settings, processes: int, progress: Progress, manifes
     split = read_manifest(manifest, pack.index) if manifest else draw_split(pack.index, data, settings.seed)
     check_count(split, data, processes)
     return Dataset(source, pack, split)
+
+
+def with_levels(settings: Settings, dataset: Dataset) -> Settings:
+    """Returns `settings` with the levels of the images, so that later ones are read like those that trained."""
+    levels = dataset.pack.index.levels
+    return replace(settings, data=replace(settings.data, levels=levels)) if levels else settings
 
 
 def source_of(data: Data, progress: Progress) -> Path:

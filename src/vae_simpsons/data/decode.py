@@ -1,18 +1,13 @@
-"""One image file, whatever it is -> pixels at the size that is trained on.
+"""One image file, whatever it is -> pixels at the size that is trained on."""
 
-What its header says is checked before memory is taken for its pixels.
-"""
-
-import ctypes
 import hashlib
 import io
-import logging
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,24 +19,20 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vae_simpsons.data.colour import convert, profile_of, to_srgb
 from vae_simpsons.data.folder import File
+from vae_simpsons.data.formats import FORMATS, as_pillow_reads_it, prepare_pillow
 from vae_simpsons.data.index import Facts
+from vae_simpsons.data.levels import Extremes
+from vae_simpsons.data.limits import MAX_BYTES, check_jpeg_scans, check_memory, check_size
+from vae_simpsons.data.opaque import make_opaque
 from vae_simpsons.errors import one_line
 from vae_simpsons.settings import Data
 
 ORIENTATION = 0x0112  # EXIF tag: how the camera was held; 1 is upright
 FLIPS = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}  # by orientation: dimensions of (C, H, W)
 TURNED = (5, 6, 7, 8)  # orientations whose rows are the columns of the upright picture; Exif 2.3
-TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # of Pillow's, by content; its others are never tried
-BACKGROUND = (255, 255, 255)  # behind transparent parts
-START_OF_SCAN = b"\xff\xda"  # a JPEG's marker
-MAX_BYTES = 2**30  # of a file
-MAX_PIXELS = 2**26  # that are decoded, 67 million; a JPEG is decoded at 1/2, 1/4 or 1/8 where that is enough
-MAX_SIDE = 2**16  # pixels
-FREE_PIXELS = 2**24  # that an image may have however small its file is
-MAX_PIXELS_PER_BYTE = 2000  # beyond those; a PNG of one colour has 344, the emptiest JPEG 85
-MAX_SCANS = 100  # of a JPEG; encoders write about ten
+PNG_SIGNATURE, PNG_PIXELS = b"\x89PNG\r\n\x1a\n", (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 class Decoded(NamedTuple):
@@ -49,6 +40,7 @@ class Decoded(NamedTuple):
 
     pixels: Tensor  # uint8 (C, H, W)
     facts: Facts
+    extremes: Extremes | None  # of samples of more than 8 bits that nothing gives a range
 
 
 class Block(NamedTuple):
@@ -56,15 +48,17 @@ class Block(NamedTuple):
 
     outcomes: list[Facts | str]  # of each file, or the reason why it is not an image
     pixels: Tensor  # uint8 (n, C, H, W), of the n images
+    extremes: list[Extremes]  # of samples of more than 8 bits that nothing gives a range, in any order
 
 
 def decode_block(folder: Path, files: Sequence[File], data: Data) -> Block:
     """Decodes `files` of `folder`; what a file contains never raises."""
     decoded = [_decoded_or_reason(partial(decode_image, folder / file.path, data)) for file in files]
     images = [d.pixels for d in decoded if isinstance(d, Decoded)]
+    extremes = [d.extremes for d in decoded if isinstance(d, Decoded) and d.extremes]
     none = torch.empty(0, data.channels, *data.size, dtype=torch.uint8)
     outcomes = [d.facts if isinstance(d, Decoded) else d for d in decoded]
-    return Block(outcomes, torch.stack(images) if images else none)
+    return Block(outcomes, torch.stack(images) if images else none, extremes)
 
 
 def decode_image(path: Path, data: Data) -> Decoded:
@@ -92,8 +86,7 @@ def prepare_picture(picture: Image.Image, data: Data) -> Tensor:
     Raises:
         Exception: of many kinds: what Pillow says of a file that it has opened and cannot read.
     """
-    pixels, orientation = _opaque_pixels(picture, data.channels), picture.getexif().get(ORIENTATION, 1)
-    return _prepare(pixels, picture.width, picture.height, orientation, data)
+    return _decode_opened(picture, None, data)[0]
 
 
 def crop_box(width: int, height: int, data: Data) -> tuple[int, int, int, int]:
@@ -133,52 +126,85 @@ def jpeg_reduction(width: int, height: int, data: Data) -> int:
 
 
 def _decode(raw: bytes, data: Data) -> Decoded:
-    """Returns the image in the bytes of a file, as decode_image does."""
+    """Returns the image in the bytes of a file, as decode_image does; a PNG's metadata may be broken."""
     if not raw:
         raise ValueError("empty")
-    with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        width, height = image.size
-        facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), image.mode)
-        pixels = _decode_pixels(image, raw, data)  # (C, h, w)
-        orientation = image.getexif().get(ORIENTATION, 1)
-    return Decoded(_prepare(pixels, width, height, orientation, data), facts)
+    try:
+        return _decode_readable(raw, raw, data)
+    except (OSError, SyntaxError, ValueError):
+        if not raw.startswith(PNG_SIGNATURE):
+            raise
+        return _decode_readable(_without_metadata(raw), raw, data)
 
 
-def _check_size(width: int, height: int, file_bytes: int) -> None:
-    """Refuses an image that would take too much memory, or far too much for the size of its file."""
-    if max(width, height) > MAX_SIDE:
-        raise ValueError(f"{width}x{height}, a side of more than {MAX_SIDE:,} pixels")
-    if width * height > MAX_PIXELS:
-        raise ValueError(f"{width}x{height}, more than {MAX_PIXELS:,} pixels")
-    if width * height > max(FREE_PIXELS, MAX_PIXELS_PER_BYTE * file_bytes):
-        raise ValueError(f"{width}x{height} from {file_bytes:,} bytes, a decompression bomb")
+def _decode_readable(readable: bytes, raw: bytes, data: Data) -> Decoded:
+    """Returns the image in the file `raw`, of which `readable` is what is read."""
+    prepare_pillow()
+    readable = as_pillow_reads_it(readable)
+    with Image.open(io.BytesIO(readable), formats=FORMATS) as image:
+        width, height, mode = *image.size, image.mode
+        pixels, extremes, profile = _decode_opened(image, readable, data)
+        facts = Facts(hashlib.sha256(raw).hexdigest(), width, height, str(image.format), mode, profile)
+    return Decoded(pixels, facts, extremes)
 
 
-def _decode_pixels(image: Image.Image, raw: bytes, data: Data) -> Tensor:
-    """Returns the first frame as uint8 (C, h, w), over BACKGROUND; a large JPEG at 1/2, 1/4 or 1/8 of its size."""
+def _decode_opened(image: Image.Image, raw: bytes | None, data: Data) -> tuple[Tensor, Extremes | None, str]:
+    """Returns an opened picture as (C, H, W), the range of its samples if they need one, and its profile's outcome."""
+    width, height = image.size
+    profile = profile_of(image)
+    grey = profile.mode == "L" if profile.transform else data.channels == 1
+    pixels = _decode_jpeg(image, raw, grey, data) if raw and isinstance(image, JpegImageFile) else None
+    extremes, transform = None, profile.transform
+    if pixels is None:
+        if raw:
+            check_memory(image, len(raw))
+        opaque, extremes = make_opaque(image, raw, data.levels)
+        if transform and opaque.mode == profile.mode and profile.mode in ("CMYK", "LAB"):
+            opaque, transform = convert(opaque, transform), None
+        opaque = opaque.convert("L" if grey else "RGB")
+        array = np.array(opaque).reshape(opaque.height, opaque.width, 1 if grey else 3)
+        pixels = torch.from_numpy(array).permute(2, 0, 1)
+    prepared = _prepare(pixels, width, height, _orientation(image), data)
+    return to_srgb(prepared, transform, data.channels) if transform else prepared, extremes, profile.outcome
+
+
+def _decode_jpeg(image: JpegImageFile, raw: bytes, grey: bool, data: Data) -> Tensor | None:
+    """Returns the pixels of a JPEG, uint8 (1 or 3, h, w), a large one at 1/2, 1/4 or 1/8 of its size.
+
+    None for one that only Pillow decodes, in twice the time; it is told the size.
+    """
     factor = jpeg_reduction(*image.size, data)
     width, height = image.width // factor, image.height // factor
-    if isinstance(image, JpegImageFile):
-        _check_jpeg_scans(image, raw)
-        _check_size(width, height, len(raw))
-        if image.mode in ("L", "RGB"):
-            with suppress(ValueError):  # damaged, or of a kind that only Pillow decodes, in twice the time
-                colours = "GRAY" if data.channels == 1 else "RGB"
-                pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-image.height // factor))  # (h, w, C)
-                return torch.from_numpy(pixels).permute(2, 0, 1)
-    image.draft(None, (width, height))  # affects JPEG only
-    _check_size(image.width, image.height, len(raw))
-    tags = getattr(image, "tag_v2", {})  # a TIFF's
-    _check_size(tags.get(TILE_WIDTH, 1), tags.get(TILE_LENGTH, 1), len(raw))
-    image.load()
-    return _opaque_pixels(image, data.channels)
+    check_jpeg_scans(image, raw)
+    check_size(width, height, len(raw))
+    if image.mode in ("L", "RGB"):
+        with suppress(ValueError):  # damaged, or of another kind
+            colours = "GRAY" if grey else "RGB"
+            pixels = simplejpeg.decode_jpeg(raw, colours, min_height=-(-image.height // factor))  # (h, w, C)
+            return torch.from_numpy(pixels).permute(2, 0, 1)
+    image.draft(None, (width, height))
+    return None
 
 
-def _opaque_pixels(image: Image.Image, channels: int) -> Tensor:
-    """Returns the pixels of `image` over BACKGROUND, uint8 (C, h, w)."""
-    opaque = _without_transparency(image, "L" if channels == 1 else "RGB")
-    pixels = np.array(opaque).reshape(opaque.height, opaque.width, channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+def _orientation(image: Image.Image) -> int:
+    """Returns how the camera was held; upright where the metadata cannot be read."""
+    with suppress(Exception):  # Pillow raises a dozen kinds for broken metadata; the picture is not in it
+        return image.getexif().get(ORIENTATION, 1)
+    return 1
+
+
+def _without_metadata(png: bytes) -> bytes:
+    """Returns a PNG with those of its chunks alone that decide its pixels.
+
+    Source: PNG, third edition, 5.3: a chunk is its length in four bytes, its type, its data and a checksum.
+    """
+    kept, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4])
+        if png[start + 4 : start + 8] in PNG_PIXELS:
+            kept.append(png[start:end])
+        start = end
+    return b"".join(kept)
 
 
 def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Data) -> Tensor:
@@ -194,42 +220,8 @@ def _prepare(pixels: Tensor, width: int, height: int, orientation: int, data: Da
     return pixels.flip(FLIPS.get(orientation, []))
 
 
-def _check_jpeg_scans(image: JpegImageFile, raw: bytes) -> None:
-    """Refuses a JPEG that takes far more time or memory than its pixels do because it comes in several scans.
-
-    Several scans are kept whole, six bytes a pixel, whatever the size to decode at, and each goes through all of them:
-    a kilobyte can ask for 25 GB, or for hours. Pillow has read up to the end of the first scan's header; if that has
-    all components, decoding ends with it.
-
-    Source: ITU-T T.81, B.2.3: FF DA, the header's length in two bytes, the number of components, two bytes for each.
-    """
-    components = len(image.getbands())
-    length = 6 + 2 * components
-    single_scan = START_OF_SCAN + bytes([0, length, components])
-    read = image.fp.tell() if image.fp else 0
-    if not image.info.get("progressive") and raw.startswith(single_scan, read - 2 - length):
-        return
-    _check_size(image.width, image.height, len(raw))
-    scans = raw.count(START_OF_SCAN)
-    if scans > MAX_SCANS:
-        raise ValueError(f"a JPEG in {scans:,} scans, more than {MAX_SCANS}")
-
-
-def _without_transparency(image: Image.Image, mode: str) -> Image.Image:
-    """Returns `image` in `mode`, its transparent parts over BACKGROUND, 16-bit greys scaled to 8 bits."""
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, dtype=np.float64)
-        grey = grey / 257 if image.mode.startswith("I") else grey
-        return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert(mode)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (*BACKGROUND, 255)), image)
-    return image.convert(mode)
-
-
 def _decoded_or_reason(decode: Callable[[], Decoded]) -> Decoded | str:
     """Returns decode(), or in words why the file is no image."""
-    _silence_libraries()
     try:
         return decode()
     except MemoryError:
@@ -240,11 +232,3 @@ def _decoded_or_reason(decode: Callable[[], Decoded]) -> Decoded | str:
         return one_line(e.strerror or e)
     except Exception as e:  # Pillow raises a dozen kinds for damaged bytes; all mean that the file is not an image
         return one_line(e) or type(e).__name__
-
-
-@cache  # once a process
-def _silence_libraries() -> None:
-    """Keeps Pillow and libtiff from printing what is wrong with a file: the reason is returned and reported once."""
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
-    with suppress(AttributeError, OSError):  # not every build of Pillow has this function
-        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)

@@ -2,14 +2,14 @@
 
 import os
 import stat
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from vae_simpsons.data.formats import EXTENSIONS
+from vae_simpsons.data.index import describe_others
 from vae_simpsons.errors import VAEError
-
-# A new format stands here, in decode.FORMATS and in archive.SIGNATURES, and raises pack.PACK_VERSION.
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 class File(NamedTuple):
@@ -20,11 +20,14 @@ class File(NamedTuple):
     time_ns: int  # of the last change
 
 
-def find_files(folder: Path) -> list[File]:
+def find_files(folder: Path, others: Counter[str] | None = None) -> list[File]:
     """Returns the files below `folder`, at any depth, that end in one of EXTENSIONS, sorted by path.
 
     Links are followed, each real folder once, so that circular links end. Hidden files and folders are skipped. A
     folder that cannot be listed is returned as an unreadable file.
+
+    Args:
+        others: is given how many files have which other endings.
 
     Raises:
         VAEError: no such folder, not a folder, or no image in it.
@@ -32,6 +35,7 @@ def find_files(folder: Path) -> list[File]:
     if not folder.exists():
         raise VAEError(f"data.path: no such folder: {folder}. Give a folder of images, or an archive of them.")
     paths: list[str] = []
+    others = Counter() if others is None else others
     unlisted: list[OSError] = []
     visited: set[tuple[int, int]] = set()
     for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=unlisted.append):
@@ -41,14 +45,24 @@ def find_files(folder: Path) -> list[File]:
             continue
         visited.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
-        paths += [os.path.join(parent, n) for n in names if n.lower().endswith(EXTENSIONS) and not n.startswith(".")]
+        names = [n for n in names if not n.startswith(".")]
+        images = [n for n in names if n.lower().endswith(EXTENSIONS)]
+        paths += [os.path.join(parent, n) for n in images]
+        if len(images) < len(names):
+            others.update(ending_of(n) for n in names if not n.lower().endswith(EXTENSIONS))
     paths += [error.filename for error in unlisted]
     if not paths:
+        found = f"; found {describe_others(others)}" if others else ""
         raise VAEError(
             f"data.path: no images under {folder} ({len(visited)} {'folder' if len(visited) == 1 else 'folders'} "
-            f"searched for {' '.join(EXTENSIONS)}). Give a folder of images."
+            f"searched for {' '.join(EXTENSIONS)}{found}). Give a folder of images."
         )
     return sorted(file_of(Path(path), folder) for path in paths)
+
+
+def ending_of(name: str) -> str:
+    """Returns the ending of a file's name as it is counted: '.heic', or 'without an ending'."""
+    return os.path.splitext(name)[1].lower() or "without an ending"
 
 
 def file_of(path: Path, folder: Path) -> File:

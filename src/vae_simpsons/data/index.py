@@ -1,12 +1,19 @@
 """What is known of the images of a folder after reading them."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from posixpath import dirname
 from typing import NamedTuple
 
 import numpy as np
+
+from vae_simpsons.data.formats import EXTENSIONS, HEIC_EXTENSIONS, HEIC_PLUGIN
+from vae_simpsons.errors import VAEError, one_line
+
+MAX_UNREADABLE = 0.1  # share of unreadable images above which a folder is not a data set
+SHOWN_OTHERS = 8
+IN_ARCHIVE = "damaged in the archive"  # why an image is unreadable
 
 
 class Facts(NamedTuple):
@@ -17,6 +24,7 @@ class Facts(NamedTuple):
     height: int
     format: str  # by content: JPEG, PNG ...
     mode: str  # Pillow's: RGB, L, P, RGBA, CMYK ...
+    profile: str = ""  # what became of its colour profile: colour.CONVERTED, colour.IGNORED or nothing
 
 
 class Unreadable(NamedTuple):
@@ -34,6 +42,8 @@ class Index:
     facts: list[Facts] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)  # near-duplicates share a number, that of the first of them
     unreadable: list[Unreadable] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)  # how many other files there are, by ending or reason
+    levels: str | None = None  # black and white of samples of more than 8 bits, as the setting data.levels has them
 
     @property
     def classes(self) -> list[str]:
@@ -59,6 +69,11 @@ class Index:
         """The images of each group, in the order of their first; most groups have one image."""
         return _positions_by_value(self.groups)
 
+    def ignored(self) -> str | None:
+        """How many files are ignored, by ending, and what would read them; None if there are none."""
+        count = sum(self.others.values())
+        return f"{count:,} other {'file' if count == 1 else 'files'}: {describe_others(self.others)}" if count else None
+
     def left_out(self) -> str | None:
         """How many images are unreadable, the first five by name and why; None if there are none."""
         if not self.unreadable:
@@ -66,6 +81,28 @@ class Index:
         named = "; ".join(f"{path!r}: {reason}" for path, reason in self.unreadable[:5])
         more = f"; and {len(self.unreadable) - 5} more" if len(self.unreadable) > 5 else ""
         return f"{len(self.unreadable):,} left out: {named}{more}"
+
+
+def describe_others(others: Mapping[str, int]) -> str:
+    """Returns how many files are ignored, by ending or reason, the most frequent first, and what reads HEIC."""
+    counts = sorted(others.items(), key=lambda entry: (-entry[1], entry[0]))
+    entries = [f"{one_line(k)} {n:,}" if k.startswith(".") else f"{n:,} {k}" for k, n in counts[:SHOWN_OTHERS]]
+    more = [f"and {len(counts) - SHOWN_OTHERS:,} other endings"] if len(counts) > SHOWN_OTHERS else []
+    heic = set(others).intersection(HEIC_EXTENSIONS) - set(EXTENSIONS)
+    hint = f" (pip install {HEIC_PLUGIN} reads {' and '.join(sorted(heic))})" if heic else ""
+    return ", ".join(entries + more) + hint
+
+
+def check_readable(index: Index) -> None:
+    """Refuses a folder or an archive of which more than a tenth is unreadable."""
+    count = len(index.paths) + len(index.unreadable)
+    if len(index.unreadable) > MAX_UNREADABLE * count:
+        path, reason = index.unreadable[0]
+        remedy = "download the archive again" if reason == IN_ARCHIVE else "fix or remove them"
+        raise VAEError(
+            f"data.path: {len(index.unreadable)} of {count} images are unreadable, the first {path!r} ({reason}). "
+            f"Up to {MAX_UNREADABLE:.0%} are skipped. 'vae data check' lists them: {remedy}."
+        )
 
 
 def _positions_by_value(values: Iterable[Hashable]) -> list[list[int]]:

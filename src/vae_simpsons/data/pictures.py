@@ -1,5 +1,6 @@
 """Pictures that a user names - files, folders, archives - prepared as in training, read when they are needed."""
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -10,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_simpsons.data.archive import is_archive
-from vae_simpsons.data.decode import FORMATS, decode_block
-from vae_simpsons.data.folder import EXTENSIONS, File
+from vae_simpsons.data.decode import decode_block
+from vae_simpsons.data.folder import File
+from vae_simpsons.data.formats import EXTENSIONS, FORMATS
+from vae_simpsons.data.members import is_archive
 from vae_simpsons.data.pack import Pack, open_pack
 from vae_simpsons.errors import VAEError, renamed
 from vae_simpsons.paths import expand_home
@@ -98,7 +100,8 @@ def _open_part(name: str, path: Path, data: Data, progress: Progress) -> Part:
 
 
 def _read_file(name: str, path: Path, data: Data) -> Tensor:
-    block = decode_block(path.parent, [File(path.name, path.stat().st_size, 0)], data)
+    with warnings.catch_warnings(action="ignore"):
+        block = decode_block(path.parent, [File(path.name, path.stat().st_size, 0)], data)
     if isinstance(block.outcomes[0], str):
         raise VAEError(f"{name}: cannot read {path}: {block.outcomes[0]}. Give an image ({', '.join(FORMATS)}).")
     return block.pixels[0]

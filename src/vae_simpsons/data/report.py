@@ -5,15 +5,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.data.archive import is_archive, unpack
+import numpy as np
+
+from vae_simpsons.data.archive import unpack
 from vae_simpsons.data.cache import cache_folder, cannot_write_cache
+from vae_simpsons.data.colour import CONVERTED, IGNORED
 from vae_simpsons.data.folder import find_files
-from vae_simpsons.data.index import Index
-from vae_simpsons.data.pack import check_readable, read_images
+from vae_simpsons.data.index import Index, check_readable
+from vae_simpsons.data.members import is_archive
+from vae_simpsons.data.pack import read_images
 from vae_simpsons.data.split import check_count, draw_split
 from vae_simpsons.errors import VAEError, one_line, renamed
 from vae_simpsons.files import format_bytes
@@ -31,6 +36,7 @@ class Report:
     data: Data
     index: Index
     seconds: float  # that reading the images took
+    one_value: list[str] = field(default_factory=list)  # images of one colour, by path
     train: int = 0  # images
     validate: int = 0
     problem: str | None = None  # why training would not start
@@ -54,8 +60,8 @@ def make_report(source: Path, settings: Settings, progress: Progress) -> Report:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache) as unpacked:
-                images = unpack(source, Path(unpacked), progress).images
-                return _report_on_folder(source, images, settings, progress)
+                found = unpack(source, Path(unpacked), progress)
+                return _report_on_folder(source, found.images, settings, progress, found.index(found.images))
         except OSError as e:
             raise cannot_write_cache(cache, e) from None
 
@@ -69,9 +75,13 @@ def to_json(report: Report) -> dict[str, Any]:
         "files": report.readable + len(index.unreadable),
         "readable": report.readable,
         "unreadable": [file._asdict() for file in index.unreadable],
+        "ignored": index.others,
         "formats": _count(f.format for f in facts),
         "modes": _count(f.mode for f in facts),
         "sizes": _count(f"{f.width}x{f.height}" for f in facts),
+        "levels": index.levels,  # black and white of samples of more than 8 bits, by their type
+        "profiles": _count(f.profile for f in facts if f.profile),
+        "one_value": report.one_value,
         "smaller": sum(f.width < width or f.height < height for f in facts),  # they would be enlarged
         "copies": _paths_of(index, index.copies()),  # byte for byte
         "near_duplicates": _paths_of(index, index.near_duplicates()),  # copies included
@@ -91,8 +101,17 @@ def format_report(report: Report) -> str:
     r = to_json(report)
     lines = [f"{r['source']}: {r['files']:,} files, {r['readable']:,} readable, {len(r['unreadable']):,} not", ""]
     lines += _list("unreadable", [f"{u.path!r}: {u.reason}" for u in report.index.unreadable])
+    lines += _list("ignored", [report.index.ignored() or ""]) if r["ignored"] else []
     for name in ("formats", "modes", "sizes"):
         lines += _list_counts(name, r[name])
+    if r["levels"]:
+        found = "found in this folder" if not report.data.levels else "as data.levels gives them, the rest found"
+        lines += _list("levels", [f"{r['levels']}: black and white of more than 8 bits, {found}"])
+    said = {CONVERTED: "converted to sRGB", IGNORED: "ignored: broken, or of other colours"}
+    lines += _list("profiles", [f"{n:,} {said[outcome]}" for outcome, n in r["profiles"].items()])
+    if r["one_value"]:
+        lines += _list("one value", [f"{len(r['one_value']):,} images are of a single colour, perhaps by mistake"])
+        lines += _list("", [repr(path) for path in r["one_value"]])
     if r["smaller"]:
         lines += _list("", [f"{r['smaller']:,} are smaller than what is trained on and will be enlarged"])
     lines += _list_counts("classes", {one_line(name) or "(no sub-folder)": n for name, n in r["classes"].items()})
@@ -112,11 +131,24 @@ def format_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _report_on_folder(source: Path, folder: Path, settings: Settings, progress: Progress) -> Report:
-    files = find_files(folder)
+def _report_on_folder(
+    source: Path, folder: Path, settings: Settings, progress: Progress, begun: Index | None = None
+) -> Report:
+    others: Counter[str] = Counter()
+    files = find_files(folder, others)
+    one_value: list[bool] = []
+
+    def note(pixels: np.ndarray) -> None:
+        one_value.extend((pixels == pixels[..., :1, :1]).all(axis=(1, 2, 3)))
+
+    def begin() -> nullcontext:
+        one_value.clear()
+        return nullcontext(note)
+
     start = time.monotonic()
-    index = read_images(folder, files, settings.data, progress)
+    index = read_images(folder, files, settings.data, progress, begin, begun or Index(others=others))
     report = Report(source, settings.data, index, time.monotonic() - start)
+    report.one_value = [path for path, is_one in zip(index.paths, one_value, strict=True) if is_one]
     try:
         check_readable(index)
         split = draw_split(index, settings.data, settings.seed)

@@ -19,7 +19,7 @@ from vae_simpsons.progress import Progress, format_duration
 
 IGNORED = ("out", "data.cache_dir", "data.gpu_share")  # settings that change nothing of a model
 LONGEST = 60  # characters of a fact in a column
-PREPARED = ("data.path", "data.image_size", "data.channels", "data.crop", "data.resize")  # what an image looks like
+PREPARED = tuple(f"data.{key}" for key in ("path", "image_size", "channels", "crop", "resize", "levels"))  # of an image
 LOSS_SCALE = ("objective.beta", "objective.kld_weight")  # settings that give val/loss another meaning
 
 

@@ -57,6 +57,8 @@ def about_run(
         "engine": f"{engine.name}, {precision} ({engine.why})",
         "images": f"{images:,} in {dataset.source.absolute()}" + " (drawn by this program)" * (data.path == TOONS),
         "unreadable": index.left_out(),
+        "ignored": None if data.path == TOONS else index.ignored(),
+        "levels": f"{index.levels}: black and white of more than 8 bits" if index.levels else None,
         "split": f"{data.split}: {train:,} train, {val:,} validate{copies}",
         "packed": f"{dataset.pack.folder} ({format_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint,

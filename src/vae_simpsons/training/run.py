@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from vae_simpsons.checkpoint import Checkpoint
-from vae_simpsons.data.dataset import Dataset, load_dataset
+from vae_simpsons.data.dataset import Dataset, load_dataset, with_levels
 from vae_simpsons.devices import describe_device
 from vae_simpsons.errors import Interrupted, VAEError, one_line
 from vae_simpsons.memory import keep_freed_buffers
@@ -101,6 +101,8 @@ def train_stage(
     device, processes, first = trainer.strategy.root_device, trainer.world_size, trainer.is_global_zero
     engine, progress = choose_engine(settings, device, processes), progress_bar if first else no_progress
     opened = dataset or load_dataset(settings, processes, progress, manifest)
+    settings = with_levels(settings, opened)
+    run = replace(run, settings=settings)
     set_precision(settings, engine)
     told = told_by(resume or run.trained, settings, opened)
     check_prior_size(settings, len(told))
