@@ -1,5 +1,6 @@
 """Pictures to train on, drawn here, and a network small enough to train in a second."""
 
+import os
 import re
 import signal
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # torch's threads of several processes would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
