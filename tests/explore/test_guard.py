@@ -174,8 +174,8 @@ def test_bombs_and_what_is_no_picture(ask, explorer):
         picture_of(12_000, 12_000, squeezed): "12000x12000, more than 67,108,864 pixels",
         picture_of(6000, 6000, zlib.compress(b"")): "6000x6000 from 65 bytes, a decompression bomb",
         picture_of(70_000, 1, b""): "70000x1, a side of more than 65,536 pixels",
-        b"Dear sir": "not an image (JPEG, PNG, WEBP, BMP, GIF, TIFF)",
-        b"<svg xmlns='http://www.w3.org/2000/svg'/>": "not an image (JPEG, PNG, WEBP, BMP, GIF, TIFF)",
+        b"Dear sir": "not an image (JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF)",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>": "not an image (JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF)",
         b"": "empty",
     }
     for body, reason in refused.items():

@@ -92,7 +92,7 @@ def add_settings(parser: Parser) -> None:
     parser.add_argument(
         "--config",
         metavar="PATH",
-        help="YAML file of settings, or the name of a shipped one, say toons; flags override it",
+        help="YAML file, or the name of a shipped one, say toons",
     )
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
