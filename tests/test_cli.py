@@ -362,3 +362,13 @@ def test_ctrl_c_says_how_to_continue(pictures, times):
     )
     assert err in ((first,) if times == 1 else (first, second))
     assert vae("sample", "--ckpt", "run/last.ckpt", "-n", "1").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS limits nothing on macOS, and Windows has none")
+def test_too_small_an_address_space_is_one_line(tmp_path):
+    """torch's libraries find no room in 1.2 GB."""
+    script = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000, 1_200_000_000)); "
+    script += f"from vae_simpsons.cli import main; exit(main(['sample', '--ckpt', {str(tmp_path)!r}, '-n', '4']))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vae: there is not enough memory.") and done.stderr.count("\n") == 1

@@ -56,6 +56,8 @@ VERBS: dict[str, Verb | Group] = {
 }
 ALL_IN_FILES = ("train", "fit-prior")  # verbs that have done their work even where nobody could read what they printed
 
+NO_ROOM = "failed to map segment"  # how the system's loader says that a library has no room in the address space
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns 0: done, 1: something the user can fix, 2: wrong usage, 128 and more: interrupted."""
@@ -77,6 +79,11 @@ def run_command(arguments: list[str]) -> tuple[int, str | None]:
     except KeyboardInterrupt as e:
         warn(f"interrupted. {e}")
         return 130, options.verb
+    except (ImportError, MemoryError) as e:
+        if isinstance(e, ImportError) and NO_ROOM not in str(e):
+            raise
+        warn("there is not enough memory. Raise the limit of this shell (ulimit -v unlimited), or free some.")
+        return 1, options.verb
 
 
 def build_parser() -> Parser:
