@@ -29,7 +29,7 @@ turns its cache off), which a graph would replay after the weights have changed.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -38,6 +38,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuda_runs import BOTH_STAGES, DEVICES, allow_graph, train
+from vae_simpsons.training.muon import Muon
 from vae_simpsons.training.saving import SaveCheckpoints
 
 READS = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "unique", "item"}
@@ -91,7 +92,6 @@ def test_no_step_waits_for_the_device(pictures, tmp_path, monkeypatch, device, e
     allow_graph(monkeypatch, device)
     watched = []
     step = pl.strategies.Strategy.training_step
-    optimizer_step = torch.optim.Adam.step
 
     def training_step(self: pl.strategies.Strategy, *args: Any) -> Any:
         module = self.lightning_module
@@ -102,15 +102,21 @@ def test_no_step_waits_for_the_device(pictures, tmp_path, monkeypatch, device, e
             watched.append(module.trainer.global_step)
             return step(self, *args)
 
-    def adams_step(self: torch.optim.Adam, closure: Any = None) -> Any:
-        loss = closure() if closure is not None else None  # forward and backward, which training_step's watch covers
-        with refusing_to_wait(device) if self.state and engine == "eager" else torch.enable_grad():
-            optimizer_step(self)
-        return loss
+    def watched_step(optimizer_step: Any) -> Any:
+        def step_and_watch(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+            loss = (
+                closure() if closure is not None else None
+            )  # forward and backward, which training_step's watch covers
+            with refusing_to_wait(device) if self.state else nullcontext():
+                optimizer_step(self)
+            return loss
+
+        return step_and_watch
 
     monkeypatch.setattr(pl.strategies.Strategy, "training_step", training_step)
     if engine == "eager":
-        monkeypatch.setattr(torch.optim.Adam, "step", adams_step)
+        for kind in (torch.optim.Adam, torch.optim.AdamW, Muon):  # torch wraps the step of each in place, for good
+            monkeypatch.setattr(kind, "step", watched_step(kind.step))
     way = [f"--trainer.engine={engine}", "--trainer.log_every_n_steps=2", "--trainer.max_epochs=2"]
     train(tmp_path / "run", pictures, device, *way, *extra)
     expected = [3, 4, 5] if engine == "eager" else [3, 4]
