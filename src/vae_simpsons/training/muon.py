@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float, fused: bool
     ) -> None:
-        self.matrices = [layer.weight for layer in network.modules() if has_matrix(layer)]
+        self.matrices = [weight for layer in network.modules() for weight in matrix_of(layer)]
         chosen = {id(weight) for weight in self.matrices}
         others = [weight for weight in network.parameters() if id(weight) not in chosen]
         defaults = {"lr": lr, "weight_decay": weight_decay, "fused": fused}
@@ -51,6 +51,7 @@ class Muon(torch.optim.Optimizer):
         self.adamw = torch.optim.AdamW([{"params": others}], lr, betas, weight_decay=weight_decay, fused=fused)
         self.param_groups += self.adamw.param_groups  # whoever sets the learning rate sets both
         self.adamw.state = self.state
+        self.groups = [Matrices(weights, self.state) for weights in by_shape(self.matrices)]
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -62,55 +63,63 @@ class Muon(torch.optim.Optimizer):
         found_inf = getattr(self, "found_inf", None)
         if found_inf is not None:
             self.adamw.found_inf = found_inf
+        elif self.matrices:
+            found_inf = torch.zeros((), device=self.matrices[0].device)
         self.adamw.step()
-        for weights in by_shape(self.matrices):
-            step_matrices(weights, self.state, self.param_groups[0], found_inf)
+        for group in self.groups:
+            group.step(self.param_groups[0]["lr"], self.param_groups[0]["weight_decay"], found_inf)
         return loss
 
 
-def kept_of(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> tuple[str, ...]:
+def kept_of(optimizer: torch.optim.Optimizer, weight: Tensor) -> tuple[str, ...]:
     """Returns the names of what `optimizer`, Muon or one of torch's Adams, keeps of a weight."""
     matrices = optimizer.matrices if isinstance(optimizer, Muon) else []
     return ("exp_avg",) if any(weight is matrix for matrix in matrices) else STATE
 
 
-def has_matrix(layer: nn.Module) -> bool:
-    """Whether the weight of `layer` is a matrix, or a kernel that can be seen as one, of LEAST_SIDE on either side."""
+def matrix_of(layer: nn.Module) -> list[Tensor]:
+    """Returns the weight of `layer` if it is a matrix, or a kernel seen as one, of LEAST_SIDE on either side."""
     if not isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        return False
-    return min(layer.weight.flatten(1).shape) >= LEAST_SIDE
+        return []
+    return [layer.weight] if min(layer.weight.flatten(1).shape) >= LEAST_SIDE else []
 
 
-def by_shape(weights: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Returns the weights that have a gradient, those of one shape together: one product does for all of them."""
+def by_shape(weights: list[Tensor]) -> list[list[Tensor]]:
+    """Returns the weights in groups of one shape: one product does for all of a group."""
     groups = defaultdict(list)
     for weight in weights:
-        if weight.grad is not None:
-            groups[weight.flatten(1).shape].append(weight)
+        groups[weight.flatten(1).shape].append(weight)
     return list(groups.values())
 
 
-def step_matrices(
-    weights: list[nn.Parameter], state: dict[nn.Parameter, dict[str, Tensor]], group: dict, found_inf: Tensor | None
-) -> None:
-    """Makes a step of weights of one shape, (n, rows, columns) in all, with Nesterov's momentum."""
-    for weight in weights:
-        if "exp_avg" not in state[weight]:
-            state[weight]["exp_avg"] = torch.zeros_like(weight)
-    gradient = torch.stack([weight.grad.flatten(1) for weight in weights if weight.grad is not None])
-    before = torch.stack([state[weight]["exp_avg"].flatten(1) for weight in weights])
-    momentum = before.lerp(gradient, 1 - MOMENTUM)
-    length = LENGTH * max(gradient.shape[1:]) ** 0.5
-    step = length * orthogonalise(gradient.lerp(momentum, MOMENTUM))
-    if group["weight_decay"]:
-        step = step + group["weight_decay"] * torch.stack([weight.flatten(1) for weight in weights])
-    step = group["lr"] * step
-    if found_inf is not None:
-        momentum = torch.where(found_inf > 0, before, momentum)
-        step = torch.where(found_inf > 0, 0.0, step)
-    for weight, new, change in zip(weights, momentum, step, strict=True):
-        state[weight]["exp_avg"].copy_(new.view(weight.shape))
-        weight.sub_(change.view(weight.shape))
+class Matrices:
+    """Weights of one shape, and the momentum of all of them in one tensor (n, rows, columns).
+
+    A step goes through memory as few times as it can: on a CPU that takes longer than the products.
+    """
+
+    def __init__(self, weights: list[Tensor], state: dict[Tensor, dict[str, Tensor]]) -> None:
+        """Begins with a momentum of zero; `state` gets a view of that of each weight."""
+        self.weights = weights
+        self.momentum = torch.stack([torch.zeros_like(weight).flatten(1) for weight in weights])
+        for weight, momentum in zip(weights, self.momentum, strict=True):
+            state[weight]["exp_avg"] = momentum.view(weight.shape)
+        self.length = LENGTH * max(self.momentum.shape[1:]) ** 0.5
+
+    def step(self, lr: float | Tensor, weight_decay: float, found_inf: Tensor) -> None:
+        """Makes a step with Nesterov's momentum; none where `found_inf`, (), is 1, or there are no gradients."""
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        if len(gradients) < len(self.weights):
+            return
+        wanted = 1 - found_inf
+        gradient = torch.stack([gradient.flatten(1) for gradient in gradients])
+        gradient.masked_fill_(found_inf > 0, 0.0)  # times 0 alone, what is not finite would stay so
+        self.momentum.lerp_(gradient, (1 - MOMENTUM) * wanted)
+        directions = orthogonalise(gradient.lerp_(self.momentum, MOMENTUM))
+        for weight, direction in zip(self.weights, directions.mul_(wanted * lr * self.length), strict=True):
+            if weight_decay:
+                weight.mul_(1 - wanted * lr * weight_decay)
+            weight.sub_(direction.view(weight.shape))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
@@ -122,9 +131,9 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     if multiplies_bfloat16(x.device):
         x = x.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)

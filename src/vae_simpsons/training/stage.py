@@ -55,14 +55,10 @@ class StageModule(pl.LightningModule):
         state = self.resume.part(OPTIMIZER) if self.resume else {}
         for name, weight in self.stage.network.named_parameters():
             kept = {key: state[f"{name}.{key}"] for key in STATE if f"{name}.{key}" in state}
-            if kept:
-                # Laid out in memory as the weights are: the fused kernel relies on that.
-                adam.state[weight] = {
-                    key: value.clone().to(weight.device if fused else "cpu")
-                    if key == "step"
-                    else torch.empty_like(weight).copy_(value)
-                    for key, value in kept.items()
-                }
+            if "step" in kept:
+                adam.state[weight]["step"] = kept.pop("step").clone().to(weight.device if fused else "cpu")
+            for key, value in kept.items():  # laid out in memory as the weights are: the fused kernel relies on that
+                adam.state[weight].setdefault(key, torch.empty_like(weight)).copy_(value)
         return adam
 
     @property
