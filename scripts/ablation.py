@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for each row")
     parser.add_argument("--rows", metavar="NAME,NAME", help="these alone, in this order")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the table of all rows that are there")
-    parser.add_argument("--epochs", type=int, nargs=4, default=(40, 18, 9, 16), metavar="INT",
+    parser.add_argument("--epochs", type=int, nargs=4, default=(40, 12, 6, 11), metavar="INT",
                         help="of the vector, the map, the map before a flow, the flow")  # fmt: skip
     options = parser.parse_args()
     every = rows(*options.epochs)
