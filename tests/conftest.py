@@ -1,5 +1,6 @@
 """Pictures to train on, drawn here, and a network small enough to train in a second."""
 
+import functools
 import os
 import re
 import signal
@@ -119,7 +120,8 @@ def explorer(run_folder, cache) -> Iterator[Explorer]:
     kept = f"--data.cache_dir={cache / 'vae-simpsons'}"
     command = ["explore", "--ckpt", str(run_folder / "last.ckpt"), "--no-browser", "--device", "cpu", kept]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen([sys.executable, "-m", "vae_simpsons", *command], **pipes)
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    process = subprocess.Popen([sys.executable, "-m", "vae_simpsons", *command], **pipes, preexec_fn=listen)
     try:
         printed = [process.stdout.readline() for _ in range(3)]
         yield Explorer(re.search(r"http://\S+", "".join(printed))[0], process.pid, printed)

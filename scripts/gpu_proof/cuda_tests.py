@@ -27,7 +27,8 @@ def run_cuda_tests(setup: Setup, notes: Notes, deadline: Deadline) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(ROOT / "tests" / "cuda")],
         cwd=ROOT,
-        env=os.environ | {pytest_lines.NOTES: str(notes.path)},
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+        | {pytest_lines.NOTES: str(notes.path)},
     )
     if done.returncode:
         sys.exit(f"pytest ended with {done.returncode}")

@@ -8,8 +8,10 @@
 B is any number of images.
 """
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -105,8 +107,7 @@ def write_part(part: Part, path: Path) -> None:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     inputs = part.example(2)  # torch.export takes a batch of 1 for one that is always 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of two inputs whose batch has the same name
+    with quiet_exporter():
         program = torch.onnx.export(
             part.module.eval(),
             tuple(inputs.values()),
@@ -119,6 +120,19 @@ def write_part(part: Part, path: Path) -> None:
     assert program is not None, "of torch's newer exporter"
     ClearMetadataAndDocStringPass()(program.model)
     program.save(path)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keeps torch from warning of two inputs whose batch has the same name, and of an absent torchvision."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @torch.inference_mode()
