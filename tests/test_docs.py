@@ -10,7 +10,7 @@ import pytest
 import settings_page
 
 from conftest import CONFIGS, ROOT, every_verb
-from vae_simpsons.cli import build_parser
+from vae_simpsons.cli import build_parser, main
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -121,3 +121,12 @@ def test_the_page_of_pictures_says_how_alike_near_duplicates_are():
 
     text = " ".join(read(ROOT / "docs" / "data.md").split())
     assert f"at most {similar.MAX_BITS} of 63 bits" in text and f"at most {similar.MAX_RMSE:g} grey levels" in text
+
+
+@each_page
+def test_commands_that_are_marked_quick_run(page, tmp_path, monkeypatch):
+    """Blocks of commands behind `<!-- quick -->`, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for script in re.findall(r"<!-- quick -->\n```sh\n(.*?)```", read(page), re.S):
+        for words in shell_commands(script):
+            assert main(words[1:]) == 0, words
