@@ -34,12 +34,13 @@ class Pictures:
     """Named pictures in the order given, each read from its file or pack when it is asked for.
 
     Attributes:
+        parts: one for each path that was given.
         names: of each picture, as its user can find it.
         left_out: how many files of each folder are unreadable, and why.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
+        self.parts = parts
         self._starts = list(accumulate((len(part.names) for part in parts), initial=0))
         self.names = [name for part in parts for name in part.names]
         self.left_out = [part.left_out for part in parts if part.left_out]
@@ -62,7 +63,7 @@ class Pictures:
 
     def _read(self, number: int) -> Tensor:
         part = bisect_right(self._starts, number) - 1
-        return self._parts[part].read(number - self._starts[part])
+        return self.parts[part].read(number - self._starts[part])
 
 
 def open_pictures(name: str, paths: Sequence[str | Path], data: Data, progress: Progress) -> Pictures:

@@ -56,12 +56,12 @@ def gather(
 def _from_paths(
     model: VAE, paths: Sequence[str], most: int, cache_dir: str | None, progress: Progress
 ) -> tuple[Collection, list[str]]:
-    names, labels, folders = [], [], [Path(path).expanduser() for path in paths]
-    for folder in folders:
-        for path in map(Path, model.open_pictures("PATH", [folder], cache_dir, progress).names):
+    names, labels, folders = [], [], [Path(path) for path in paths]
+    pictures = model.open_pictures("PATH", folders, cache_dir, progress)
+    for folder, part in zip(folders, pictures.parts, strict=True):
+        for path in map(Path, part.names):
             names.append(path.relative_to(folder.parent).as_posix())  # where the folder is, the page need not know
             labels.append(label_of(path, folder, len(folders) > 1))
-    pictures = model.open_pictures("PATH", folders, cache_dir, progress)
     chosen = spread(len(pictures), most)
     source = f"{len(chosen):,} of your {len(pictures):,} pictures" if len(chosen) < len(pictures) else "your pictures"
     found = Collection(source, pictures.take(chosen), [names[i] for i in chosen], [labels[i] for i in chosen])
