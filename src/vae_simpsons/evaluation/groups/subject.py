@@ -19,6 +19,7 @@ from vae_simpsons.evaluation.likelihood import posteriors
 from vae_simpsons.evaluation.plan import Bar, Plan
 from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference.blocks import block_size, device_of
+from vae_simpsons.inference.drawing import GUIDANCE
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import Autoencoder
 
@@ -126,11 +127,11 @@ class Subject:
 
     @cached_property
     def samples(self) -> Tensor:
-        """Images drawn from the prior, uint8 (n, C, H, W); told classes, in the proportions of the training images."""
+        """Images drawn from the prior as `vae sample` does, uint8 (n, C, H, W); of classes as common as in training."""
         show = self.bar.part("draw", self.plan.samples)
         parts: list[Tensor] = []
         labels = self.told[self.drawn_like] if self.told is not None else None
-        for images in sample(self.network, self.plan.samples, self.seed, labels):
+        for images in sample(self.network, self.plan.samples, self.seed, labels, GUIDANCE):
             parts.append(denormalise(images))
             show(sum(map(len, parts)))
         return torch.cat(parts)
