@@ -11,12 +11,12 @@ from vae_simpsons.errors import one_line
 from vae_simpsons.files import format_bytes
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell
-from vae_simpsons.progress import format_duration
+from vae_simpsons.progress import format_about, format_duration
 from vae_simpsons.settings import TOONS, Settings
 from vae_simpsons.training.engine import Engine
 from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.stages import AutoencoderStage, Stage, stage_names
-from vae_simpsons.training.trial import measure_step
+from vae_simpsons.training.trial import measure_step, steps_in_epoch
 
 SHOWN_CLASSES = 5  # names of classes that are too small
 
@@ -69,7 +69,7 @@ def about_run(
 def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, trainer: pl.Trainer) -> dict[str, str | None]:
     """Returns what a stage trains, for how long and with how much memory, and what comes after it, by name."""
     resume, steps = run.resume, len(dataset.train) // (stage.batch_size * trainer.world_size)
-    seconds, memory = stage_cost(run, dataset, stage, trainer, steps)
+    seconds, memory = stage_cost(run, dataset, stage, trainer)
     likely = "at most" if engine.name == "graph" else "about"  # the trial step is not captured
     return {
         **stage.describe(),
@@ -80,7 +80,7 @@ def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, traine
     }
 
 
-def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer, steps: int) -> tuple[float, int]:
+def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer) -> tuple[float, int]:
     """Returns how long the rest of a stage takes, in seconds, and the bytes of its weights and of a step."""
     device, position = trainer.strategy.root_device, run.position
     first = dataset.train[: stage.batch_size]
@@ -88,9 +88,8 @@ def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer, st
     with trainer.precision_plugin.forward_context():
         step_s, memory = measure_step(stage, batch, device)
     epochs, done = (position.epochs, position.epoch_steps) if position else (0, 0)
-    validation = len(dataset.val) / (stage.batch_size * trainer.world_size) / 3  # a forward pass is a third of a step
-    left = stage.epochs - epochs
-    return (left * (steps + validation) - done) * step_s, memory
+    steps = steps_in_epoch(len(dataset.train), len(dataset.val), stage.batch_size * trainer.world_size)
+    return ((stage.epochs - epochs) * steps - done) * step_s, memory
 
 
 def what_follows(settings: Settings) -> str | None:
@@ -107,13 +106,6 @@ def classes_in_words(told: Sequence[str], dataset: Dataset) -> str:
         return said if told else f"{said}: the images are in no sub-folders"
     names = ", ".join(small[:SHOWN_CLASSES]) + f" and {len(small) - SHOWN_CLASSES} more" * (len(small) > SHOWN_CLASSES)
     return f"{said}; fewer than {MIN_IMAGES} training images each: {names}"
-
-
-def format_about(seconds: float) -> str:
-    """Returns a duration as roughly as it is known: 40 s, 4 minutes, 2.5 hours."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def in_columns(lines: dict[str, str | None]) -> str:
