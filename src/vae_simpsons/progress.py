@@ -50,6 +50,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_epochs(count: int) -> str:
+    """Returns a number of epochs in words: 1 epoch, 12 epochs."""
+    return f"{count:,} epoch" if count == 1 else f"{count:,} epochs"
+
+
 def format_about(seconds: float) -> str:
     """Returns a duration as roughly as it is known: 40 s, 4 minutes, 2.5 hours."""
     if seconds < 90:
