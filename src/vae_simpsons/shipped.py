@@ -24,7 +24,7 @@ def folder_of(kind: str) -> Path:
 
 def shipped_names(kind: str) -> str:
     """Returns the names of the shipped CONFIGS or MODELS, in words."""
-    return ", ".join(sorted(path.stem for path in folder_of(kind).glob("*")))
+    return ", ".join(sorted(path.stem for path in folder_of(kind).glob("[!.]*")))
 
 
 def _find(path: Path, kind: str, ending: str) -> Path:
