@@ -16,6 +16,7 @@ from vae_simpsons.checkpoint import DIGEST, KEY, Checkpoint, digest, load_networ
 from vae_simpsons.configfile import from_flat, parse_yaml
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models import build_autoencoder
+from vae_simpsons.training.runfolder import find_last
 
 TYPES = (torch.float64, torch.float16)
 
@@ -195,10 +196,17 @@ def test_weights_of_another_type_are_refused(tmp_path, run_folder):
 
 
 def test_a_path_that_is_not_there_or_a_folder(tmp_path):
-    with pytest.raises(VAEError, match="path: no such file"):
+    with pytest.raises(VAEError, match="path: no such file.*, or the name of a shipped model: toons"):
         read_checkpoint(tmp_path / "nope.ckpt")
-    with pytest.raises(VAEError, match="path: .* is a folder. Give the checkpoint in it"):
+    with pytest.raises(VAEError, match="path: .* is a folder. There is no last.ckpt in it. Give the last.ckpt or"):
         read_checkpoint(tmp_path)
+    inside = tmp_path / "toons" / "now" / "last.ckpt"
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+    for folder in (tmp_path, *inside.parents[:2]):
+        with pytest.raises(VAEError, match=f"path: .* is a folder. Give the checkpoint in it, say {inside}."):
+            read_checkpoint(folder)
+    assert find_last(str(inside.parent), None, "*") == inside and find_last(str(tmp_path), None, "*") == tmp_path
     with pytest.raises(VAEError, match="path: .* is not a file"):
         read_checkpoint(Path(os.devnull))
 

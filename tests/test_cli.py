@@ -182,7 +182,9 @@ def test_python_and_the_command_line_draw_the_same(run_folder):
     from vae_simpsons.images import denormalise
 
     assert main(["sample", "--ckpt", str(run_folder / "last.ckpt"), "-n", "1", "--out-dir", "each"]) == 0
-    drawn = denormalise(VAE.load(run_folder / "last.ckpt").sample(1))[0].permute(1, 2, 0)
+    model = VAE.load(run_folder / "last.ckpt")
+    assert repr(model) == f"VAE('{run_folder / 'last.ckpt'}', images 3x32x32, prior normal, after 2 epochs)"
+    drawn = denormalise(model.sample(1))[0].permute(1, 2, 0)
     assert np.array_equal(np.asarray(Image.open("each/sample_000000.png")), drawn.numpy())
 
 
@@ -190,12 +192,13 @@ def test_python_and_the_command_line_draw_the_same(run_folder):
     ("arguments", "said"),
     [
         ([], "the following arguments are required: VERB"),
-        (["trian"], "invalid choice: 'trian'"),
-        (["train"], "nothing to train. Give --config configs/toons.yaml"),
+        (["trian"], "vae: no such verb: trian. Did you mean train?"),
+        (["evaluate", "--ckpt=x", "--split=x"], "vae: no such --split: x. Give one of val, train."),
+        (["train"], "vae: nothing to train. Give --config configs/toons.yaml"),
         (["train", "--config"], "expected one argument"),
         (["train", "--data.pth", "x"], "no such option: data.pth. Did you mean --data.path?"),
         (["train", "--confg", "x.yaml"], "Did you mean --config?"),
-        (["sample"], "the following arguments are required: --ckpt"),
+        (["sample"], "vae: the following arguments are required: --ckpt"),
         (["sample", "--ckpt", "x", "-n", "many"], "argument -n: invalid number value: 'many'"),
         (["sample", "--ckpt", "x", "--sed", "1"], "no such option: sed. Did you mean --seed?"),
         (["sample", "--ckpt", "x", "--out", "a.png", "--out-dir", "b"], "not allowed with argument"),
@@ -362,6 +365,14 @@ def test_ctrl_c_says_how_to_continue(pictures, times):
     )
     assert err in ((first,) if times == 1 else (first, second))
     assert vae("sample", "--ckpt", "run/last.ckpt", "-n", "1").returncode == 0
+
+
+def test_the_last_run_of_a_config_whose_name_is_a_pattern(pictures):
+    Path("toons[1].yaml").write_text("trainer: {max_epochs: 1}")
+    train = ["train", "--config", "toons[1].yaml", f"--data.path={pictures}"]
+    settings = {key: value for key, value in TINY.items() if key != "trainer.max_epochs"}
+    assert main([*train, *flags(settings)]) == 0
+    assert main([*train, *flags(settings), "--resume=last", "--trainer.max_epochs=2"]) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS limits nothing on macOS, and Windows has none")

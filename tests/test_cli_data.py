@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from test_cli import refused
 from conftest import TINY, draw_pictures, flags
 from vae_simpsons import VAE
 from vae_simpsons.cli import main
+from vae_simpsons.training import trial
 
 
 def messy(folder: Path) -> Path:
@@ -48,6 +50,7 @@ def test_check_says_what_was_found_dropped_and_why(tmp_path, capsys):
         "grouped split",
         "1 left out (copies)",
         "images a second) and 132 kB of disk",
+        "MB of memory, for the autoencoder of these settings on this machine",
     ):
         assert expected in said, expected
     assert not Path("runs").exists()
@@ -61,7 +64,20 @@ def test_check_for_machines(tmp_path, capsys):
     assert found["copies"] == [["class_0/pic_0000.png", "class_1/copy.png"]]
     assert any({"class_0/again.jpg", "class_0/pic_0004.png"} <= set(group) for group in found["near_duplicates"])
     assert found["train"] + found["validate"] == 43 and found["pack_bytes"] == 43 * 3 * 64 * 64
+    assert found["epoch_seconds"] is None, "no epoch would be trained"
     assert found["problem"].startswith("data.batch_size: 64 is more than the 32 training images (43 found")
+
+
+@pytest.mark.parametrize("said", ["DefaultCPUAllocator: can't allocate memory", "CUDA out of memory.", "a bug"])
+def test_a_step_too_large_for_the_memory_is_one_line_below_the_report(pictures, said, monkeypatch, capsys):
+    def fail(*_):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(trial, "make_step", fail)
+    with pytest.raises(RuntimeError) if said == "a bug" else nullcontext():
+        assert main(["data", "check", str(pictures), *flags(TINY)]) == 1
+    out, err = capsys.readouterr()
+    assert "30 would train, 10 validate" in out and ("not enough memory" in err) == (said != "a bug")
 
 
 def test_levels_profiles_single_colours_and_other_files_are_said_and_the_levels_stay_with_the_run(tmp_path, capsys):
@@ -169,7 +185,7 @@ def test_toons_are_written_by_hairstyle_with_their_factors(capsys):
     ("arguments", "status", "said"),
     [
         (["data"], 2, "the following arguments are required: {check,import,toons}"),
-        (["data", "chekc"], 2, "invalid choice: 'chekc'"),
+        (["data", "chekc"], 2, "no such verb: chekc. Did you mean check?"),
         (["data", "check", "x", "--jsn"], 2, "no such option: jsn. Did you mean --json?"),
         (["data", "check", "nowhere"], 1, "data.path: no such folder: nowhere"),
         (["data", "check", "file"], 1, "data.path: file is a file, and no zip or tar"),

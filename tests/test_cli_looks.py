@@ -13,7 +13,7 @@ from PIL import Image
 from test_cli import refused, vae
 
 from conftest import TINY, draw_pictures, flags
-from vae_simpsons import VAE
+from vae_simpsons import VAE, api
 from vae_simpsons.cli import main
 from vae_simpsons.images import denormalise
 
@@ -171,11 +171,13 @@ def test_an_autoencoder_reconstructs_but_has_nothing_to_sample_or_traverse(capfd
     assert "--ckpt: this is an autoencoder" in refused(capfd, "neighbors", "--ckpt", plain, "--samples", "2")
 
 
-def test_an_export_does_not_know_its_pictures_until_they_are_named(capfd, ckpt, pictures):
+def test_an_export_does_not_know_its_pictures_until_they_are_named(capfd, ckpt, pictures, monkeypatch):
     assert main(["export", "--ckpt", ckpt, "--out", "model"]) == 0
     capfd.readouterr()
     assert "data.path: an exported model does not say" in refused(capfd, "traverse", "--ckpt", "model")
     assert main(["traverse", "--ckpt", "model", "--data.path", str(pictures)]) == 0
+    monkeypatch.setattr(api, "source_of", lambda data, _: pictures if data.path == "toons" else Path(data.path))
+    assert main(["traverse", "--ckpt", "model", "--data.path", "toons"]) == 0
     assert main(["neighbors", "--ckpt", "model", "--data.path", str(pictures), "--samples", "1"]) == 0
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from test_cli import refused
 
 from conftest import TINY, draw_pictures, flags
 from vae_simpsons import VAE
-from vae_simpsons.checkpoint import read_checkpoint
+from vae_simpsons.checkpoint import NETWORK, read_checkpoint, write_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior, NormalPrior
@@ -397,6 +398,11 @@ def test_what_no_prior_can_be_given_to(capfd, train, plain, characters, monkeypa
     assert "out: " in (said := refused(capfd, *fit, ckpt(plain), "--out", str(plain))) and "holds another run" in said
     assert "--ckpt: no such file: no.ckpt" in refused(capfd, *fit, "no.ckpt")
     said = refused(capfd, "fit-prior", "--ckpt", ckpt(plain), status=2)
+    last = read_checkpoint(Path(ckpt(plain)))
+    name = next(iter(last.part(NETWORK)))
+    write_checkpoint(replace(last, path=Path("bad.ckpt"), tensors=last.tensors | {NETWORK + name: torch.zeros(1)}))
+    refusal = refused(capfd, *fit, "bad.ckpt")
+    assert "--ckpt: bad.ckpt" in refusal and "flow" not in refusal
     assert "which prior? Give --prior.kind gaussian or --prior.kind flow" in said
     assert "data.path: no such folder: gone" in refused(capfd, *fit, ckpt(plain), "--data.path", "gone")
     assert "no such option: model.latent_dim" in refused(capfd, *fit, ckpt(plain), "--model.latent_dim=4", status=2)

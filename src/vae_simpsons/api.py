@@ -36,7 +36,7 @@ from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.objective import Objective
 from vae_simpsons.paths import expand_home
-from vae_simpsons.progress import Progress, no_progress
+from vae_simpsons.progress import Progress, format_epochs, no_progress
 
 
 class VAE:
@@ -61,6 +61,11 @@ class VAE:
         self.network = load_network(checkpoint).to(device)
         if device.type == "cpu":
             use_fast_convolutions(self.network)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.network.image_shape))
+        prior = self.settings.prior.kind
+        return f"VAE({str(self.checkpoint.path)!r}, images {shape}, prior {prior}, after {format_epochs(self.epochs)})"
 
     @property
     def sigma(self) -> float:
@@ -326,7 +331,8 @@ class VAE:
 
     def _pictures_to_measure(self, source: str | Path | None, cache_dir: str | None, progress: Progress) -> Pictures:
         if source is not None:
-            return self.open_pictures("measured_on", [source], cache_dir, progress)
+            data = rundata.moved_data(self.settings, source, cache_dir)
+            return open_pictures("measured_on", [source_of(data, progress)], data, progress)
         dataset = self.open_dataset(None, cache_dir, progress)
         return pictures_of(dataset.pack, dataset.val)
 

@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import atomic_path, sync_file, sync_folder
 from vae_simpsons.models import Autoencoder, Prior, build_autoencoder, build_prior, describe_autoencoder
 from vae_simpsons.settings import Settings
-from vae_simpsons.shipped import find_model
+from vae_simpsons.shipped import MODELS, find_model, shipped_names
 
 FORMAT_VERSION = 1
 KEY = "vae-simpsons"  # of the one entry of the metadata
@@ -210,7 +211,10 @@ def _read_bytes(path: Path) -> bytes:
     """Returns the bytes of a file that begins as a safetensors file does; of any other, only the start is read."""
     advice = "Give the last.ckpt or best.ckpt of a run."
     if path.is_dir():
-        raise VAEError(f"path: {path} is a folder. Give the checkpoint in it, say {path / 'last.ckpt'}.")
+        depths = (path.glob(f"{'*/' * depth}last.ckpt") for depth in range(3))  # of a run, a config, runs/
+        inside = next(chain.from_iterable(depths), None)
+        say = f"Give the checkpoint in it, say {inside}." if inside else f"There is no last.ckpt in it. {advice}"
+        raise VAEError(f"path: {path} is a folder. {say}")
     if path.exists() and not path.is_file():
         raise VAEError(f"path: {path} is not a file. {advice}")
     try:
@@ -224,7 +228,9 @@ def _read_bytes(path: Path) -> bytes:
                 raise _damaged(path, f"its header claims more than {MAX_HEADER:,} bytes")
             content = start + file.read()
     except FileNotFoundError:
-        raise VAEError(f"path: no such file: {path}. {advice}") from None
+        raise VAEError(
+            f"path: no such file: {path}. {advice[:-1]}, or the name of a shipped model: {shipped_names(MODELS)}."
+        ) from None
     except OSError as e:
         raise VAEError(f"path: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
     if 8 + header > len(content):

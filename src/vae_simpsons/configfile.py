@@ -11,7 +11,7 @@ import yaml
 from vae_simpsons.errors import VAEError, one_line, shorten
 from vae_simpsons.paths import expand_home
 from vae_simpsons.settings import Settings, convert, keys, sections, takes_path
-from vae_simpsons.shipped import CONFIGS, folder_of
+from vae_simpsons.shipped import CONFIGS, shipped_names
 from vae_simpsons.yamltext import YAML_ERRORS, load_yaml
 
 MAX_TEXT = 2**16  # characters of a config file; one with every setting has 1,000
@@ -23,8 +23,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_TEXT + 1)
     except FileNotFoundError:
-        shipped = ", ".join(sorted(file.stem for file in folder_of(CONFIGS).glob("*.yaml")))
-        raise VAEError(f"path: no such file: {path}. Give a YAML file, or one of {shipped}.") from None
+        raise VAEError(f"path: no such file: {path}. Give a YAML file, or one of {shipped_names(CONFIGS)}.") from None
     except (OSError, UnicodeDecodeError) as e:
         raise VAEError(f"path: cannot read {path}: {one_line(e)}. Give a YAML file in UTF-8.") from None
     return parse_yaml(text, str(path))

@@ -48,3 +48,15 @@ def format_duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_epochs(count: int) -> str:
+    """Returns a number of epochs in words: 1 epoch, 12 epochs."""
+    return f"{count:,} epoch" if count == 1 else f"{count:,} epochs"
+
+
+def format_about(seconds: float) -> str:
+    """Returns a duration as roughly as it is known: 40 s, 4 minutes, 2.5 hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -22,6 +22,11 @@ def folder_of(kind: str) -> Path:
     return package / kind if (package / kind).is_dir() else package.parent.parent / kind
 
 
+def shipped_names(kind: str) -> str:
+    """Returns the names of the shipped CONFIGS or MODELS, in words."""
+    return ", ".join(sorted(path.stem for path in folder_of(kind).glob("[!.]*")))
+
+
 def _find(path: Path, kind: str, ending: str) -> Path:
     """Returns what is shipped as `path`, a bare name or one in the folder `kind`; `path` where nothing is."""
     if path.parent not in (Path(), Path(kind)) or path.name in ("", ".."):

@@ -284,6 +284,14 @@ def test_an_archive_that_cannot_be_read_is_called_what_it_is(tmp_path, make, sai
     assert "damaged" in said or "damaged" not in str(error.value)
 
 
+def test_a_zip_of_64_bits(tmp_path):
+    """As of more than 65,535 entries or 4 GB."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as made, made.open("a.png", "w", force_zip64=True) as member:
+        member.write(image())
+    unpack(tmp_path / "a.zip", tmp_path / "out", no_progress)
+    assert (tmp_path / "out" / "a.png").read_bytes() == image()
+
+
 def test_hard_links_of_a_tar_are_the_images_that_they_mean(tmp_path):
     links = {"b.png": "a.png", "c.png": "/etc/passwd", "d.png": "later.png", "e.png": "../a.png", "f.png": "bad.png"}
     with tarfile.open(tmp_path / "a.tar", "w") as opened:

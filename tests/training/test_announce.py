@@ -20,9 +20,9 @@ from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models import check_prior_size
-from vae_simpsons.progress import no_progress
+from vae_simpsons.progress import format_about, no_progress
 from vae_simpsons.training import announce, stages
-from vae_simpsons.training.announce import classes_in_words, format_about
+from vae_simpsons.training.announce import classes_in_words
 from vae_simpsons.training.stages import build_stage
 from vae_simpsons.training.trial import bytes_of_weights, make_step, measure_step
 

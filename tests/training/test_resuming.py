@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -108,6 +109,20 @@ def test_a_run_killed_after_every_step_ends_as_if_it_had_not_been(undisturbed, p
         assert read_checkpoint(tmp_path / "run" / "last.ckpt").position.steps == step
     assert main(["train", f"--resume={tmp_path / 'run'}"]) == 0
     assert soak.fingerprint(tmp_path / "run") == undisturbed["eager"]
+
+
+def test_what_was_added_since_is_left_out_and_what_is_gone_is_named(pictures, tmp_path, capsys):
+    folder, run = shutil.copytree(pictures, tmp_path / "pics"), tmp_path / "run"
+    assert train(run, folder) == 0
+    first = min(folder.rglob("*.png"))
+    shutil.copy(first, folder / "added.png")
+    for path in (first, *run.iterdir()):
+        os.utime(path, (2**31, 2**31))  # as if the clock had been set back since
+    assert main(["train", f"--resume={run}", "--trainer.max_epochs=4"]) == 0
+    assert "30 train, 10 validate, 1 left out (copies, or added since)" in capsys.readouterr().out
+    first.unlink()
+    assert main(["train", f"--resume={run}", "--trainer.max_epochs=5"]) == 1
+    assert "are gone, the first 'class_0/pic_0000.png'. Put them back" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])

@@ -56,7 +56,8 @@ VERBS: dict[str, Verb | Group] = {
 }
 ALL_IN_FILES = ("train", "fit-prior")  # verbs that have done their work even where nobody could read what they printed
 
-NO_ROOM = "failed to map segment"  # how the system's loader says that a library has no room in the address space
+# How the system's loader, torch on a CPU and torch on a GPU say that there is not enough memory.
+NO_ROOM = ("failed to map segment", "DefaultCPUAllocator", "out of memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,10 +80,13 @@ def run_command(arguments: list[str]) -> tuple[int, str | None]:
     except KeyboardInterrupt as e:
         warn(f"interrupted. {e}")
         return 130, options.verb
-    except (ImportError, MemoryError) as e:
-        if isinstance(e, ImportError) and NO_ROOM not in str(e):
+    except (ImportError, MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError) and not any(text in str(e) for text in NO_ROOM):
             raise
-        warn("there is not enough memory. Raise the limit of this shell (ulimit -v unlimited), or free some.")
+        warn(
+            "there is not enough memory. Free some, raise the limit of this shell (ulimit -v unlimited), or train with "
+            "a smaller --data.batch_size."
+        )
         return 1, options.verb
 
 

@@ -72,7 +72,7 @@ def read_scales(text: str) -> list[float]:
     except ValueError:
         scales = [math.nan]
     if not all(map(math.isfinite, scales)):
-        raise UsageError(f"vae arithmetic: --scale: {text!r:.80} is not accepted. Give numbers, as in --scale=0.5,1,2.")
+        raise UsageError(f"--scale: {text!r:.80} is not accepted. Give numbers, as in --scale=0.5,1,2.")
     return scales
 
 

@@ -23,9 +23,17 @@ def run_check(options: Namespace) -> int:
     settings = from_flat(given_settings(options))
     from vae_simpsons.data import report
     from vae_simpsons.data.dataset import source_of
+    from vae_simpsons.training.trial import measure_epoch
 
     result = report.make_report(source_of(settings.data, progress_bar), settings, progress_bar)
-    print(json.dumps(report.to_json(result), indent=2) if options.json else report.format_report(result))
+    if not options.json:
+        print(report.format_report(result), flush=True)  # before a trial step, for which the memory may not suffice
+    seconds, memory = (None, None) if result.problem else measure_epoch(settings, result.train, result.validate)
+    if options.json:
+        epoch = {"epoch_seconds": seconds, "epoch_bytes": memory}
+        print(json.dumps(report.to_json(result) | epoch, indent=2))
+    elif seconds and memory:
+        print(report.format_epoch(seconds, memory))
     return 0 if result.readable else 1
 
 

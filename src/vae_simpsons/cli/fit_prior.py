@@ -30,7 +30,7 @@ def run_fit_prior(options: Namespace) -> None:
     with renamed(path="--ckpt", manifest="--ckpt"):
         model = read_checkpoint(Path(options.ckpt))
         if "prior.kind" not in given and model.settings.prior.kind == "normal":
-            raise UsageError("vae fit-prior: which prior? Give --prior.kind gaussian or --prior.kind flow.")
+            raise UsageError("which prior? Give --prior.kind gaussian or --prior.kind flow.")
         newprior.check_finished(model)
         settings = from_flat(newprior.settings_with(model, given))
         folder = runfolder.new_folder(settings, newprior.name_of(model, settings.prior.kind))

@@ -31,7 +31,7 @@ def add_neighbors_options(parser: Parser) -> None:
 def run_neighbors(options: Namespace) -> int:
     """Writes a grid with the nearest training images in pixels and in features, and prints the memorisation figures."""
     if bool(options.images) == (options.samples is not None):
-        raise UsageError("vae neighbors: give images or --samples INT, one of them. See 'vae neighbors --help'.")
+        raise UsageError("give images or --samples INT, one of them. See 'vae neighbors --help'.")
     from vae_simpsons.images import check_png_target, denormalise, write_png
     from vae_simpsons.inference import neighbors
     from vae_simpsons.inference.grids import draw_grid

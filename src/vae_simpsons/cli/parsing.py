@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from vae_simpsons.configfile import convert_all, nearest, read_yaml
-from vae_simpsons.errors import UsageError, VAEError, renamed
+from vae_simpsons.errors import UsageError, VAEError, renamed, shorten
 from vae_simpsons.paths import expand_home
 from vae_simpsons.settings import accepts, keys, metavar, sections
 from vae_simpsons.shipped import find_config
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
             name = unknown[0].partition("=")[0].lstrip("-")
             near = nearest(f"--{name}", [flag for flag in self._option_string_actions if flag.startswith("--")])
             hint = f"Did you mean {near}?" if near else f"'{self.prog} --help' lists every option."
-            raise UsageError(f"{self.prog}: no such option: {name}. {hint}")
+            raise UsageError(f"no such option: {name}. {hint}")
         self.expand_paths(options)
         return options, []
 
@@ -67,8 +67,15 @@ class Parser(argparse.ArgumentParser):
             elif given is not None:
                 setattr(options, action.dest, expand_home(name, given))
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuses a verb, or a value of an option, that is none of its choices."""
+        if action.choices is not None and value not in action.choices:
+            near = nearest(str(value), list(action.choices))
+            hint = f"Did you mean {near}?" if near else f"Give one of {', '.join(action.choices)}."
+            raise UsageError(f"no such {'/'.join(action.option_strings) or 'verb'}: {shorten(value)[1:-1]}. {hint}")
+
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}. See '{self.prog} --help'.")
+        raise UsageError(f"{message}. See '{self.prog} --help'.")
 
 
 class Help(argparse.Action):

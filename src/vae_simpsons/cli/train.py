@@ -23,9 +23,9 @@ def run_train(options: Namespace) -> None:
     """Trains from the start or continues a run."""
     given = given_settings(options)
     if not (options.config or options.resume or given):
-        raise UsageError("vae train: nothing to train. Give --config configs/toons.yaml, or settings as flags.")
+        raise UsageError("nothing to train. Give --config configs/toons.yaml, or settings as flags.")
     if options.resume and options.init:
-        raise UsageError("vae train: --init begins a new run, and --resume continues one. Give one of the two.")
+        raise UsageError("--init begins a new run, and --resume continues one. Give one of the two.")
     if options.resume:
         resume_run(options, given)
     elif options.print_config:

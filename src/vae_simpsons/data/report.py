@@ -22,7 +22,7 @@ from vae_simpsons.data.pack import read_images
 from vae_simpsons.data.split import check_count, draw_split
 from vae_simpsons.errors import VAEError, one_line, renamed
 from vae_simpsons.files import format_bytes
-from vae_simpsons.progress import Progress
+from vae_simpsons.progress import Progress, format_about
 from vae_simpsons.settings import Data, Settings
 
 MAX_LINES = 8  # of each list in the text; the JSON has all
@@ -129,6 +129,12 @@ def format_report(report: Report) -> str:
     size, rate = format_bytes(r["pack_bytes"]), r["files"] / max(report.seconds, 1e-3)
     lines += _list("pack", [f"about {report.seconds:.1f} s ({rate:,.0f} images a second) and {size} of disk, once"])
     return "\n".join(lines)
+
+
+def format_epoch(seconds: float, memory: int) -> str:
+    """Returns what an epoch costs, as another line of the report."""
+    cost = f"about {format_about(seconds)} and {format_bytes(memory)} of memory"
+    return _list("epoch", [f"{cost}, for the autoencoder of these settings on this machine"])[0]
 
 
 def _report_on_folder(

@@ -113,7 +113,7 @@ def read_manifest(manifest: Path, index: Index) -> Split:
     if gone:
         raise VAEError(
             f"data.path: {len(gone)} of the {len(sides)} images of {manifest} are gone, the first {gone[0]!r}. "
-            "Put them back, or point data.path at where they are."
+            "Put them back, point data.path at where they are, or begin another run with --init."
         )
     side_of = np.array([sides.get(path) for path in index.paths], dtype=object)
     return Split(np.flatnonzero(side_of == TRAIN), np.flatnonzero(side_of == VAL))

@@ -11,11 +11,12 @@ from vae_simpsons.inference.drawing import GUIDANCE, describe_prior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior
 from vae_simpsons.paths import for_shell, quoted
+from vae_simpsons.progress import format_epochs
 from vae_simpsons.settings import to_flat
 
 CARD = """# {title}
 
-A {kind} that vae-simpsons trained for {epochs} epochs on pictures of {size} pixels with {channels} channels.
+A {kind} that vae-simpsons trained for {epochs} on pictures of {size} pixels with {channels} channels.
 {prior}
 | validation | |
 | --- | --- |
@@ -61,7 +62,7 @@ def write_card(model: Checkpoint, network: Autoencoder, title: str, half: bool, 
     return CARD.format(
         title=one_line(title),
         kind="variational autoencoder" if settings.model.variational else "plain autoencoder",
-        epochs=model.epochs,
+        epochs=format_epochs(model.epochs),
         size="x".join(map(str, settings.data.size)),
         channels=settings.data.channels,
         figures="\n".join(f"| {figure} | {value:.5g} |" for figure, value in model.figures.items()),

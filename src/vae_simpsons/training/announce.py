@@ -11,12 +11,12 @@ from vae_simpsons.errors import one_line
 from vae_simpsons.files import format_bytes
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell
-from vae_simpsons.progress import format_duration
+from vae_simpsons.progress import format_about, format_duration, format_epochs
 from vae_simpsons.settings import TOONS, Settings
 from vae_simpsons.training.engine import Engine
 from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.stages import AutoencoderStage, Stage, stage_names
-from vae_simpsons.training.trial import measure_step
+from vae_simpsons.training.trial import measure_step, steps_in_epoch
 
 SHOWN_CLASSES = 5  # names of classes that are too small
 
@@ -48,7 +48,8 @@ def about_run(
     index = dataset.pack.index
     device, processes = describe_device(trainer.strategy.root_device), trainer.world_size
     train, val, images = len(dataset.train), len(dataset.val), len(index.paths)
-    copies = f", {images - train - val:,} left out (copies)" if train + val < images else ""
+    why = "copies, or added since" if run.resume else "copies"
+    left_out = f", {images - train - val:,} left out ({why})" if train + val < images else ""
     hint = None
     if device.startswith("cpu") and precision == "32-true" and has_bfloat16():
         hint = "--trainer.precision bf16-mixed is faster here: this processor multiplies bfloat16 numbers itself"
@@ -59,7 +60,7 @@ def about_run(
         "unreadable": index.left_out(),
         "ignored": None if data.path == TOONS else index.ignored(),
         "levels": f"{index.levels}: black and white of more than 8 bits" if index.levels else None,
-        "split": f"{data.split}: {train:,} train, {val:,} validate{copies}",
+        "split": f"{data.split}: {train:,} train, {val:,} validate{left_out}",
         "packed": f"{dataset.pack.folder} ({format_bytes(dataset.pack.pixels.nbytes)})",
         "hint": hint,
         "classes": classes_in_words(told, dataset) if prior.labels and prior.kind != "normal" else None,
@@ -69,18 +70,18 @@ def about_run(
 def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, trainer: pl.Trainer) -> dict[str, str | None]:
     """Returns what a stage trains, for how long and with how much memory, and what comes after it, by name."""
     resume, steps = run.resume, len(dataset.train) // (stage.batch_size * trainer.world_size)
-    seconds, memory = stage_cost(run, dataset, stage, trainer, steps)
+    seconds, memory = stage_cost(run, dataset, stage, trainer)
     likely = "at most" if engine.name == "graph" else "about"  # the trial step is not captured
     return {
         **stage.describe(),
-        "training": f"{stage.epochs} epochs of {steps:,} steps, batch {stage.batch_size}",
+        "training": f"{format_epochs(stage.epochs)} of {steps:,} steps, batch {stage.batch_size}",
         "takes": f"{likely} {format_about(seconds)} and {format_bytes(memory)}",
         "resuming": f"after epoch {resume.reached().epochs} of {resume.path}" if resume else None,
         "then": what_follows(run.settings) if stage.name == AutoencoderStage.name else None,
     }
 
 
-def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer, steps: int) -> tuple[float, int]:
+def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer) -> tuple[float, int]:
     """Returns how long the rest of a stage takes, in seconds, and the bytes of its weights and of a step."""
     device, position = trainer.strategy.root_device, run.position
     first = dataset.train[: stage.batch_size]
@@ -88,14 +89,13 @@ def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer, st
     with trainer.precision_plugin.forward_context():
         step_s, memory = measure_step(stage, batch, device)
     epochs, done = (position.epochs, position.epoch_steps) if position else (0, 0)
-    validation = len(dataset.val) / (stage.batch_size * trainer.world_size) / 3  # a forward pass is a third of a step
-    left = stage.epochs - epochs
-    return (left * (steps + validation) - done) * step_s, memory
+    steps = steps_in_epoch(len(dataset.train), len(dataset.val), stage.batch_size * trainer.world_size)
+    return ((stage.epochs - epochs) * steps - done) * step_s, memory
 
 
 def what_follows(settings: Settings) -> str | None:
     """Returns what comes after the autoencoder."""
-    flow = f"a flow is trained on its latents, {settings.prior.epochs} epochs"
+    flow = f"a flow is trained on its latents, {format_epochs(settings.prior.epochs)}"
     return {"normal": None, "gaussian": "Gaussians are fitted to its latents", "flow": flow}[settings.prior.kind]
 
 
@@ -107,13 +107,6 @@ def classes_in_words(told: Sequence[str], dataset: Dataset) -> str:
         return said if told else f"{said}: the images are in no sub-folders"
     names = ", ".join(small[:SHOWN_CLASSES]) + f" and {len(small) - SHOWN_CLASSES} more" * (len(small) > SHOWN_CLASSES)
     return f"{said}; fewer than {MIN_IMAGES} training images each: {names}"
-
-
-def format_about(seconds: float) -> str:
-    """Returns a duration as roughly as it is known: 40 s, 4 minutes, 2.5 hours."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def in_columns(lines: dict[str, str | None]) -> str:
@@ -130,7 +123,7 @@ def summary(run: Run, stage: Stage, rows: Sequence[dict[str, str]], seconds: flo
     """Returns the final figures, the best epoch's beside them, and after the last stage where everything is."""
     folder, last = run.folder, rows[-1]
     best = min(rows, key=lambda row: float(row[stage.best]))
-    lines = [f"\n{format_duration(seconds)}, {len(rows)} epochs in all", ""]
+    lines = [f"\n{format_duration(seconds)}, {format_epochs(len(rows))} in all", ""]
     lines.append(f"{'':18}{'epoch ' + last['epoch']:>14}{'best: epoch ' + best['epoch']:>18}")
     lines += [f"{n:18}{float(last[n]):>14.5g}{float(best[n]):>18.5g}" for n in stage.figures if n in last]
     made = {

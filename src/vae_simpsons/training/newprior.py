@@ -6,6 +6,7 @@ To training, the new run is one whose autoencoder is done: a flow is its second 
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def fit_prior(model: Checkpoint, settings: Settings, folder: RunFolder, command:
     started this.
     """
     begun = without_prior(model, settings, folder)
-    load_network(begun)  # or refuses weights that do not fit, before anything is written
+    load_network(replace(begun, path=model.path))  # or refuses weights that do not fit, before anything is written
     split = RunFolder(model.path.parent).split
     manifest = split if split.is_file() else None
     if settings.prior.kind == "flow":

@@ -17,7 +17,7 @@ import torch
 from filelock import Timeout
 
 from vae_simpsons import __version__
-from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
+from vae_simpsons.checkpoint import Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
@@ -137,7 +137,7 @@ def find_last(which: str, out: str | None, config_name: str) -> Path:
     """
     if which != "last":
         path = Path(which)
-        return path / "last.ckpt" if path.is_dir() and not (path / MODEL_FILE).exists() else path
+        return path / "last.ckpt" if (path / "last.ckpt").exists() else path
     if out is not None:
         return Path(out) / "last.ckpt"
     where = Path("runs", config_name, "*", "last.ckpt")

@@ -1,4 +1,4 @@
-"""A trial step, made on a copy of a stage, that tells what each step of a run will take."""
+"""A trial step, made on a copy of a stage, that tells what each step and each epoch of a run will take."""
 
 import copy
 import time
@@ -7,7 +7,37 @@ import torch
 from torch import Tensor, nn
 
 from vae_simpsons.data.batches import Batch
-from vae_simpsons.training.stages import Stage
+from vae_simpsons.devices import available_devices, multiplies_bfloat16
+from vae_simpsons.models.cpu import use_fast_convolutions
+from vae_simpsons.settings import Settings
+from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage
+
+
+def measure_epoch(settings: Settings, train: int, val: int) -> tuple[float, int]:
+    """Returns the seconds of an epoch of the autoencoder on this machine, and the bytes that weights and a step take.
+
+    Args:
+        train, val: how many images train and validate.
+    """
+    device = torch.device("cpu" if settings.trainer.accelerator == "cpu" else available_devices()[-1])
+    stage = build_stage(AutoencoderStage.name, settings)
+    if device.type == "cpu":
+        use_fast_convolutions(stage.network)
+    stage.to(memory_format=torch.channels_last)
+    stage.average_weights()
+    shape = (stage.batch_size, settings.data.channels, *settings.data.size)
+    stage.inputs, stage.labels = torch.randint(256, shape, dtype=torch.uint8), torch.zeros(shape[0], dtype=torch.int64)
+    halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    halves |= {"auto": torch.bfloat16} if multiplies_bfloat16(device) else {}
+    half = halves.get(settings.trainer.precision)
+    with torch.autocast(device.type, half, enabled=half is not None):
+        step_s, memory = measure_step(stage, Batch(stage.inputs.to(device), stage.labels.to(device)), device)
+    return step_s * steps_in_epoch(train, val, stage.batch_size), memory
+
+
+def steps_in_epoch(train: int, val: int, batch_size: int) -> float:
+    """Returns how many steps take as long as an epoch; to validate is a forward pass, a third of a step."""
+    return train // batch_size + val / batch_size / 3
 
 
 def measure_step(stage: Stage, batch: Batch, device: torch.device) -> tuple[float, int]:
