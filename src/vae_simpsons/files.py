@@ -6,6 +6,7 @@ What writes raises OSError where the disk is full or failing, or the path cannot
 import csv
 import errno
 import os
+import re
 import shutil
 import time
 import uuid
@@ -20,12 +21,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike
 
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.progress import warn
 
 TEMPORARY = ".vae-temporary-"  # how the names of temporary files and folders begin
 ABANDONED_S = 3600  # a temporary folder without a change for this long was left by a process that was killed
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # from some file systems of clusters
+KINDS = {  # of outputs that are replaced, by their endings, and how such files begin
+    ".png": ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ".gif": ("GIF", rb"GIF8[79]a"),
+    ".webp": ("WEBP", rb"RIFF....WEBP"),
+    ".html": ("HTML page", rb"\s*<!doctype html"),
+}
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from file systems that do not implement fsync
 
 
@@ -66,7 +73,7 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 @contextmanager
 def output_folder(name: str, folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes the output `folder` of a command, called `name` in its errors."""
-    try:
+    with writing(name, folder, "folder"):
         if folder.exists() and not folder.is_dir():
             raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
         if folder.exists() and any(folder.iterdir()):
@@ -75,8 +82,23 @@ def output_folder(name: str, folder: Path) -> Iterator[Path]:
             folder.rmdir()  # Windows does not rename onto an existing folder
         with publish_folder(folder) as temporary:
             yield temporary
-    except OSError as e:
-        raise cannot_write(name, folder, e) from None
+
+
+def check_target(name: str, path: Path, *endings: str) -> None:
+    """Refuses an output `path`, called `name`, before any work: without one of `endings`, a folder, or another's file.
+
+    A file that is no output of this kind is not overwritten.
+    """
+    ending = path.suffix.lower()
+    if ending not in endings:
+        raise VAEError(f"{name}: {path} does not end in {' or '.join(endings)}, what is written. Give such a name.")
+    if path.is_dir():
+        raise VAEError(f"{name}: {path} is a folder. Give the name of a file in it.")
+    kind, beginning = KINDS.get(ending, ("", b""))
+    if path.exists() and path.stat().st_size:
+        with open(path, "rb") as file:
+            if not re.match(beginning, file.read(64), re.DOTALL | re.IGNORECASE):
+                raise VAEError(f"{name}: {path} exists and is no {kind}; it is not overwritten. Give another name.")
 
 
 def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:

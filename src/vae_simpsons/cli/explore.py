@@ -2,28 +2,21 @@
 
 from argparse import Namespace
 
-from vae_simpsons.cli.looking import add_model
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
-from vae_simpsons.cli.trained import load_model
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_option
+from vae_simpsons.cli.trained import add_model, load_model
 from vae_simpsons.errors import renamed
+from vae_simpsons.progress import progress_bar, warn
 
 LOCAL = "127.0.0.1"
 
 
 def add_explore_options(parser: Parser) -> None:
-    """Adds the options of `vae explore`."""
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="images, folders, or zips and tars of images for the map (default: the run's validation images or, where "
-        "they are gone, samples)",
-    )
+    default = "(default: the run's validation images or, where they are gone, samples)"
+    meaning = f"images, folders, or zips and tars of images for the map {default}"
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=meaning)
     add_number(parser, "--images", 500, "images on the map, at most", 2)
     add_number(parser, "--port", 0, "of this machine; 0: any free one", 0)
-    parser.add_argument(
-        "--host", default=LOCAL, metavar="TEXT", help=f"address to listen on; another may be reached (default {LOCAL})"
-    )
+    add_option(parser, "--host", LOCAL, "TEXT", "address to listen on; another may be reached")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page, only print its address")
     add_model(parser)
 
@@ -35,7 +28,6 @@ def run_explore(options: Namespace) -> None:
     from vae_simpsons.explore.collection import gather
     from vae_simpsons.explore.guard import Guard
     from vae_simpsons.explore.server import Application, listening, serve
-    from vae_simpsons.progress import progress_bar, warn
 
     flags = renamed(host="--host", port="--port", most="--images", path="--ckpt")
     with flags, listening(options.host, options.port) as listener:

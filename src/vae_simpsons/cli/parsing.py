@@ -89,11 +89,7 @@ def help_width() -> int:
 
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
-    parser.add_argument(
-        "--config",
-        metavar="PATH",
-        help="YAML file, or the name of a shipped one, say toons",
-    )
+    parser.add_argument("--config", metavar="PATH", help="YAML file, or the name of a shipped one, say toons")
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
 
@@ -156,5 +152,10 @@ def add_number(parser: Parser, flag: str, default: int | None, meaning: str, low
             raise VAEError(f"{flag}: {text} is not accepted. Give a whole number >= {low}.")
         return int(text)
 
+    add_option(parser, flag, default, "INT", meaning, type=number)
+
+
+def add_option(parser: Parser, flag: str, default: Any, metavar: str, meaning: str, **options: Any) -> None:
+    """Adds a flag whose help says its default, unless that is None."""
     meaning = meaning if default is None else f"{meaning} (default {default})"
-    parser.add_argument(flag, type=number, default=default, metavar="INT", help=meaning)
+    parser.add_argument(flag, default=default, metavar=metavar, help=meaning, **options)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.errors import VAEError
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.charts import COLOURS, Line, line_chart, number, swatch
 from vae_simpsons.evaluation.curves import chart_figure, chart_grid, grouped, points
 from vae_simpsons.evaluation.epochs import Shown, epoch_slider
 from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.page import Section, check_page_target, clean, paragraph, save_page, show
+from vae_simpsons.evaluation.page import Section, clean, paragraph, show, write_page
 from vae_simpsons.evaluation.report import value_and_error
 from vae_simpsons.evaluation.runs import SPLIT, FinishedRun, read_runs
 from vae_simpsons.evaluation.same_inputs import same_inputs
-from vae_simpsons.files import format_bytes
+from vae_simpsons.files import check_target, format_bytes
 from vae_simpsons.progress import Progress, format_duration
 
 IGNORED = ("out", "data.cache_dir", "data.gpu_share")  # settings that change nothing of a model
@@ -34,7 +34,7 @@ def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> str:
     """
     if not 2 <= len(folders) <= COLOURS:
         raise VAEError(f"RUN: {len(folders)} given. Give the folders of 2 to {COLOURS} runs.")
-    check_page_target("--out", out)
+    check_target("--out", out, ".html")
     runs = read_runs(folders)
     shown = epoch_slider(runs, progress)
     sections = [
@@ -44,7 +44,8 @@ def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> str:
         Section("inputs", "The same inputs", same_inputs(runs, progress)),
         Section("epochs", "Epoch by epoch", _epochs(shown)),
     ]
-    save_page("--out", out, " · ".join(run.name for run in runs), _lead(runs), sections)
+    with writing("--out", out):
+        write_page(out, " · ".join(run.name for run in runs), _lead(runs), sections)
     thinned = f", pictures of {shown.epochs} of {shown.of} epochs" if shown.epochs < shown.of else ""
     return f"{len(runs)} runs in {out} ({format_bytes(out.stat().st_size)}{thinned})"
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.report import write_report
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.table import write_json
@@ -37,10 +37,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     Raises:
         VAEError: out: it cannot be written.
     """
-    try:
-        with atomic_path(folder / FIGURES) as figures, atomic_path(folder / REPORT) as report:
-            write_json(evaluation, figures)
-            write_report(evaluation, report)
-    except OSError as e:
-        raise cannot_write("out", folder, e) from None
+    with (
+        writing("out", folder, "folder"),
+        atomic_path(folder / FIGURES) as figures,
+        atomic_path(folder / REPORT) as report,
+    ):
+        write_json(evaluation, figures)
+        write_report(evaluation, report)
     return [folder / FIGURES, folder / REPORT]

@@ -23,7 +23,7 @@ from vae_simpsons.checkpoint import (
     write_checkpoint,
 )
 from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell, quoted
 from vae_simpsons.progress import progress_bar
@@ -137,11 +137,9 @@ def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> C
 def write_run(run: Run, begun: Checkpoint, dataset: Dataset | None, manifest: Path | None) -> None:
     """Writes the files of a run that has no stage to train: settings, split, environment and last.ckpt."""
     folder = run.folder
-    try:
+    with writing("out", folder.path, "folder"):
         folder.path.mkdir(parents=True, exist_ok=True)
         if manifest:
             shutil.copyfile(manifest, folder.split)
         create_folder(run, dataset, "cpu", 1)
         write_checkpoint(begun)
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None

@@ -21,7 +21,7 @@ from vae_simpsons.checkpoint import MODEL_FILE, Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.files import atomic_path, lock_file, remove_temporary
 from vae_simpsons.paths import for_shell
 from vae_simpsons.settings import Settings
@@ -99,17 +99,16 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
         return
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
-    try:
+    with writing("out", folder.path, "folder"):
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(folder.path / LOCK)
+        try:
+            lock = lock_file(folder.path / LOCK)
+        except Timeout:
+            raise VAEError(
+                f"out: another run trains in {folder.path}. Wait until it ends, stop it, or give another folder."
+            ) from None
         remove_temporary(folder.path)
         remove_temporary(folder.pictures)
-    except Timeout:
-        raise VAEError(
-            f"out: another run trains in {folder.path}. Wait until it ends, stop it, or give another folder."
-        ) from None
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None
     try:
         with lock:
             yield
@@ -160,7 +159,7 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
 def create_folder(run: Run, dataset: Dataset | None, device: str, processes: int) -> None:
     """Makes the folder, with settings, split and environment; resuming adds to the last. Without images, no split."""
     folder = run.folder
-    try:
+    with writing("out", folder.path, "folder"):
         folder.pictures.mkdir(parents=True, exist_ok=True)
         now = environment(run.command, device, processes)
         if folder.environment.exists():
@@ -173,8 +172,6 @@ def create_folder(run: Run, dataset: Dataset | None, device: str, processes: int
         for path, text in texts.items():
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None
 
 
 def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:
