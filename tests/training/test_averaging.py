@@ -8,8 +8,9 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from conftest import TINY, flags
-from vae_simpsons.checkpoint import AVERAGE, NETWORK, load_network, read_checkpoint
+from vae_simpsons.checkpoint import AVERAGE, NETWORK, read_checkpoint
 from vae_simpsons.cli import main
+from vae_simpsons.loading import load_network
 from vae_simpsons.training.averaging import average_of, decay_at, update_average
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import AutoencoderStage

@@ -16,9 +16,10 @@ from test_resuming import Killed, killed_after, signal_in_validation, soak
 from torch.nn.parallel import DistributedDataParallel
 
 from conftest import TINY, draw_pictures, flags
-from vae_simpsons.checkpoint import load_network, read_checkpoint
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
+from vae_simpsons.loading import load_network
 from vae_simpsons.training import fitting, run
 from vae_simpsons.training.resuming import check_resumable, check_resume
 from vae_simpsons.training.saving import SaveCheckpoints

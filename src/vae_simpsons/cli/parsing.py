@@ -15,7 +15,7 @@ import yaml
 from vae_simpsons.configfile import convert_all, nearest, read_yaml
 from vae_simpsons.errors import UsageError, VAEError, renamed
 from vae_simpsons.paths import expand_home
-from vae_simpsons.settings import accepts, keys, metavar, sections
+from vae_simpsons.settings import keys, sections
 from vae_simpsons.shipped import find_config
 from vae_simpsons.yamltext import is_decimal
 
@@ -109,9 +109,9 @@ def add_setting_flags(parser: Parser, chosen: Collection[str], how: str, default
     for key in chosen:
         setting = keys()[key]
         usual = "default " + yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), default or usual]
+        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", setting.accepts()), default or usual]
         explained = f"{setting.meaning} ({', '.join(details)})".replace("%", "%%")
-        groups[section_of(key)].add_argument(f"--{key}", metavar=metavar(key), help=explained, default=SUPPRESS)
+        groups[section_of(key)].add_argument(f"--{key}", metavar=setting.metavar(), help=explained, default=SUPPRESS)
 
 
 def section_of(key: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_simpsons.data.split import MANIFEST
 from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.charts import COLOURS, Line, line_chart, number, swatch
 from vae_simpsons.evaluation.curves import chart_figure, chart_grid, grouped, points
@@ -12,7 +13,7 @@ from vae_simpsons.evaluation.epochs import Shown, epoch_slider
 from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.page import Section, clean, paragraph, show, write_page
 from vae_simpsons.evaluation.report import value_and_error
-from vae_simpsons.evaluation.runs import SPLIT, FinishedRun, read_runs
+from vae_simpsons.evaluation.runs import FinishedRun, read_runs
 from vae_simpsons.evaluation.same_inputs import same_inputs
 from vae_simpsons.files import check_target, format_bytes
 from vae_simpsons.progress import Progress, format_duration
@@ -76,7 +77,7 @@ def sentences(runs: Sequence[FinishedRun]) -> list[str]:
 def _same_images(runs: Sequence[FinishedRun]) -> bool:
     """Whether all runs validate on the same images, prepared in the same way."""
     data = [[run.settings[key] for key in PREPARED] for run in runs]
-    splits = [path.read_bytes() if (path := run.folder / SPLIT).is_file() else None for run in runs]
+    splits = [path.read_bytes() if (path := run.folder / MANIFEST).is_file() else None for run in runs]
     return all(d == data[0] for d in data) and None not in splits and all(s == splits[0] for s in splits)
 
 

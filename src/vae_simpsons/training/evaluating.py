@@ -88,9 +88,9 @@ class QuickFigures(pl.Callback):
 
 def evaluate_quickly(network: Autoencoder, settings: Settings, dataset: Dataset) -> Evaluation:
     """Returns what `vae evaluate --quick` measures."""
-    from vae_simpsons.evaluation.evaluate import evaluate  # here: a run without figures starts without its libraries
+    from vae_simpsons.evaluation.evaluate import Asked, evaluate  # here: a run without figures starts without them
 
-    return evaluate(network, settings, dataset, no_progress, quick=True)
+    return evaluate(network, settings, dataset, no_progress, Asked(quick=True))
 
 
 def is_due(settings: Settings, epoch: int) -> bool:

@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from vae_simpsons import images
-from vae_simpsons.checkpoint import PRIOR, Checkpoint, load_network, read_checkpoint, write_checkpoint
+from vae_simpsons.checkpoint import PRIOR, Checkpoint, read_checkpoint, write_checkpoint
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
 from vae_simpsons.inference.posteriors import encode_images
 from vae_simpsons.inference.sample import sample
+from vae_simpsons.loading import load_network
 from vae_simpsons.models import Autoencoder, check_prior_size
 from vae_simpsons.models.priors import GaussianPrior, fit_gaussian
 from vae_simpsons.progress import Progress

@@ -17,13 +17,12 @@ from vae_simpsons.checkpoint import (
     NETWORK,
     Checkpoint,
     Position,
-    in_full_precision,
-    load_network,
     read_checkpoint,
     write_checkpoint,
 )
 from vae_simpsons.data.dataset import Dataset, load_dataset
 from vae_simpsons.errors import VAEError, writing
+from vae_simpsons.loading import in_full_precision, load_network
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell, quoted
 from vae_simpsons.progress import progress_bar
