@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from vae_simpsons.errors import writing
 from vae_simpsons.files import atomic_path, check_target
@@ -42,6 +42,12 @@ def shrink(pixels: Tensor, side: int) -> Tensor:
 def make_grid(pixels: Tensor, nrow: int) -> Tensor:
     """Returns uint8 images (N, C, H, W) as one picture (C, h, w), `nrow` in a row, with white between them."""
     return torch.cat(list(_strips(iter(pixels), min(nrow, len(pixels)))), dim=1)
+
+
+def make_sheet(pixels: Tensor, rows: int, columns: int) -> Tensor:
+    """Returns uint8 images (n, C, H, W) as one picture (C, h, w), row by row without gaps; black where none is left."""
+    full = pad(pixels, (0, 0) * 3 + (0, rows * columns - len(pixels))).unflatten(0, (rows, columns))
+    return full.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (C, rows * H, columns * W)
 
 
 def interleave_rows(top: Tensor, bottom: Tensor, nrow: int) -> Tensor:

@@ -16,9 +16,10 @@ from conftest import TINY, draw_pictures, flags
 from vae_simpsons import VAE
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.posterior import find_components
 from vae_simpsons.explore.answers import Answers
 from vae_simpsons.explore.collection import gather
-from vae_simpsons.explore.directions import component_directions, find_components, top_dimensions
+from vae_simpsons.explore.directions import component_directions, top_dimensions
 from vae_simpsons.explore.pictures import sheet
 from vae_simpsons.progress import no_progress
 

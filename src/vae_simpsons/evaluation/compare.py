@@ -10,9 +10,8 @@ from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.charts import COLOURS, Line, line_chart, number, swatch
 from vae_simpsons.evaluation.curves import chart_figure, chart_grid, grouped, points
 from vae_simpsons.evaluation.epochs import Shown, epoch_slider
-from vae_simpsons.evaluation.figures import Figure
+from vae_simpsons.evaluation.figures import Figure, value_and_error
 from vae_simpsons.evaluation.page import Section, clean, paragraph, show, write_page
-from vae_simpsons.evaluation.report import value_and_error
 from vae_simpsons.evaluation.runs import FinishedRun, read_runs
 from vae_simpsons.evaluation.same_inputs import same_inputs
 from vae_simpsons.files import check_target, format_bytes
@@ -127,7 +126,7 @@ def _evaluated(tree: dict[str, Any] | None) -> str:
     error, count = tree.get("error"), tree.get("count")
     figure = Figure("", tree["value"], error if isinstance(error, (int, float)) else None, 0, "")
     of = f" <small>N {count:,}</small>" if isinstance(count, int) else ""
-    return f"<b>{value_and_error(figure)}</b>{of}"
+    return f"<b>{value_and_error(figure).replace('-', '−')}</b>{of}"
 
 
 def _side_by_side(runs: Sequence[FinishedRun], rows: dict[str, list[str]]) -> str:

@@ -36,8 +36,6 @@ DEFINITIONS = {
     "kl": "KL(q(z|x) || p(z)), nats an image, summed over the latents",
     "elbo": "evidence lower bound of the density of pixels in [-1, 1], nats an image; one z an image, KL exact",
     "bits per dimension": "ELBO of the 8-bit pixels themselves (mass of each bin), -log2 a value: a true bound",
-    "IWAE": "importance-weighted bound with K samples an image, nats",
-    "effective sample size": "(sum w)^2 / sum w^2 of the K importance weights, mean over images; 1 to K",
 }
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from vae_simpsons.api import VAE
 from vae_simpsons.data.decode import decode_bytes
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.posterior import Components, find_components
 from vae_simpsons.explore.bodies import read_number, read_numbers, read_z
 from vae_simpsons.explore.collection import Collection, encode_all
-from vae_simpsons.explore.directions import Components, component_directions, find_components, top_dimensions
+from vae_simpsons.explore.directions import component_directions, top_dimensions
 from vae_simpsons.explore.nearest import Training, nearest_picture, training_pictures
 from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png, sheet, sheet_of, webp
 from vae_simpsons.images import denormalise, normalise, shrink

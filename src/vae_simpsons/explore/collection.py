@@ -12,9 +12,9 @@ from vae_simpsons.api import VAE
 from vae_simpsons.data.pictures import pictures_of
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.posterior import kl_by_dimension
-from vae_simpsons.images import denormalise, normalise
-from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.images import denormalise
+from vae_simpsons.inference.blocks import block_size
+from vae_simpsons.inference.latents import encode_pictures
 from vae_simpsons.progress import Progress
 
 MOST = 4000  # pictures; a sheet of so many thumbnails is still one that browsers show
@@ -94,11 +94,7 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
         VAEError: naming `path`: the model encodes to numbers that are not finite.
     """
     blocks = pixels.split(block_size(model.network))
-    report, found, done = progress("encoding images", len(pixels)), [], 0
-    for mu, log_var in map_blocks(model.network, lambda p: encode(model.network, normalise(p)), blocks, len(blocks)):
-        found.append((mu, log_var))
-        done += len(mu)
-        report(done)
+    found = list(encode_pictures(model.network, blocks, len(pixels), progress))
     mu = torch.cat([mu for mu, _ in found])
     if not mu.isfinite().all():
         raise VAEError("path: the model encodes pictures to numbers that are not finite. Give an earlier checkpoint.")

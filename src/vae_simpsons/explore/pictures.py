@@ -5,9 +5,8 @@ import math
 from base64 import b64encode
 
 from torch import Tensor
-from torch.nn.functional import pad
 
-from vae_simpsons.images import denormalise
+from vae_simpsons.images import denormalise, make_sheet
 from vae_simpsons.inference.animation import save_animation
 from vae_simpsons.inference.grids import pictures_in, to_pil
 
@@ -45,8 +44,7 @@ def columns_of(count: int) -> int:
 def sheet(pixels: Tensor) -> Tensor:
     """Returns uint8 pictures (n, C, H, W) as one, (C, h, w), row by row without gaps; the last row may end in black."""
     columns = columns_of(len(pixels))
-    full = pad(pixels, (0, 0) * 3 + (0, -len(pixels) % columns)).unflatten(0, (-1, columns))
-    return full.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (C, rows * H, columns * W)
+    return make_sheet(pixels, -(-len(pixels) // columns), columns)
 
 
 def sheet_of(x: Tensor) -> dict[str, object]:

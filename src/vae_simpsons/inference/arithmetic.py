@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from vae_simpsons.data.pictures import Pictures
-from vae_simpsons.images import normalise
-from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.inference.blocks import block_size
+from vae_simpsons.inference.latents import encode_pictures
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -19,15 +18,10 @@ def mean_latent(network: Autoencoder, pictures: Pictures, progress: Progress) ->
     Raises:
         VAEError: a picture cannot be read.
     """
-    size, count = block_size(network), len(pictures)
-    report, done = progress("encoding images", count), 0
     total = torch.zeros(network.latent_shape, dtype=torch.float64)
-    blocks = pictures.blocks(size)
-    for mu, _ in map_blocks(network, lambda pixels: encode(network, normalise(pixels)), blocks, -(-count // size)):
+    for mu, _ in encode_pictures(network, pictures.blocks(block_size(network)), len(pictures), progress):
         total += mu.double().sum(0)
-        done += len(mu)
-        report(done)
-    return total / count
+    return total / len(pictures)
 
 
 def attribute_vector(network: Autoencoder, plus: Pictures, minus: Pictures, progress: Progress) -> Tensor:

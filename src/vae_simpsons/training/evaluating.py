@@ -57,7 +57,7 @@ class QuickFigures(pl.Callback):
             figures = self.figures(network, trainer.datamodule.dataset)
         row = {"epoch": epoch, "step": trainer.global_step} | {k: f"{v:.8g}" for k, v in figures.items()}
         self.rows = [other for other in self.rows if int(other["epoch"]) != epoch] + [row]
-        self.attempts(str(self.path), write_table, self.path, same_columns(self.rows))
+        self.attempts(str(self.path), write_table, self.path, self.rows)
         return row
 
     def figures(self, network: Autoencoder, dataset: Dataset) -> dict[str, float]:
@@ -102,9 +102,3 @@ def is_due(settings: Settings, epoch: int) -> bool:
 def values(row: dict[str, Any]) -> dict[str, float]:
     """Returns the figures of a row of the table."""
     return {name: float(text) for name, text in row.items() if name not in ("epoch", "step") and text != ""}
-
-
-def same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns rows that all have the columns of any; a figure that was not measured is empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name, "") for name in columns} for row in rows]

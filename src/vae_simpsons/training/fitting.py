@@ -10,7 +10,7 @@ from vae_simpsons import images
 from vae_simpsons.checkpoint import PRIOR, Checkpoint, read_checkpoint, write_checkpoint
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
-from vae_simpsons.inference.posteriors import encode_images
+from vae_simpsons.inference.latents import encode_posteriors
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.loading import load_network
 from vae_simpsons.models import Autoencoder, check_prior_size
@@ -44,7 +44,7 @@ def gaussians_of(
     """Returns Gaussians fitted to the latents of the images that train."""
     chosen = torch.from_numpy(dataset.train)
     flip = model.settings.data.horizontal_flip
-    encoded = encode_images(network, dataset.pack.pixels[chosen], flip, progress)  # (n, flips, 2, *latent)
+    encoded = encode_posteriors(network, dataset.pack.pixels[chosen], flip, progress)  # (n, flips, 2, *latent)
     labels = dataset.numbered(names)[chosen].repeat_interleave(encoded.shape[1]) if names else None
     mu, log_var = encoded.flatten(0, 1).unbind(1)
     return fit_gaussian(mu, log_var, labels, len(names), model.settings.prior.components, model.settings.seed)

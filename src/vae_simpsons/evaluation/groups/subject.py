@@ -11,11 +11,11 @@ from torch import Tensor
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.order import permutation
 from vae_simpsons.errors import VAEError
-from vae_simpsons.evaluation import pixels as seen
 from vae_simpsons.evaluation.blocks import BLOCK, in_blocks
 from vae_simpsons.evaluation.features import features, load_network
 from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.likelihood import posteriors
+from vae_simpsons.evaluation.pixels import similarities
 from vae_simpsons.evaluation.plan import Bar, Plan
 from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference.blocks import block_size, device_of
@@ -105,13 +105,10 @@ class Subject:
     @cached_property
     def reconstructed(self) -> Reconstructed:
         """`images` through the network."""
-        small = min(self.network.image_shape[1:]) < seen.TAPS
 
         def look(mu: Tensor, pixels: Tensor) -> tuple[Tensor, ...]:
-            recon, x = self.decode(mu), normalise(pixels)
-            mse = seen.squared_errors(recon, x)
-            ssim, ms_ssim = [mse * torch.nan] * 2 if small else (seen.ssim(recon, x), seen.ms_ssim(recon, x))
-            return denormalise(recon), mse, ssim, ms_ssim
+            recon = self.decode(mu)
+            return denormalise(recon), *similarities(recon, normalise(pixels))
 
         show = self.bar.part("reconstruct", len(self.images))
         return Reconstructed(*in_blocks(look, self.posterior[0], self.originals, size=self.block, on_progress=show))
