@@ -12,12 +12,12 @@ from torch import Tensor
 from vae_simpsons.data.dataset import source_of
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import open_pack
-from vae_simpsons.evaluation.evaluate import Asked, evaluate_checkpoint
+from vae_simpsons.evaluation.evaluate import evaluate_checkpoint
+from vae_simpsons.evaluation.groups.subject import Asked
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.export.model import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
-from vae_simpsons.inference.arithmetic import attribute_vector
 from vae_simpsons.inference.blocks import block_size
 from vae_simpsons.inference.drawing import MAX_COLUMNS, ClassNames, check_drawing
 from vae_simpsons.inference.grids import Grid, pictures_in
@@ -178,10 +178,13 @@ class VAE(OpenModel):
 
         Raises:
             VAEError: no pictures there.
+
+        Source: Larsen et al., Autoencoding beyond pixels using a learned similarity metric, arXiv 1512.09300, Sec. 4.2.
         """
         with_it = self.open_pictures("plus", [plus], cache_dir, progress)
         without = self.open_pictures("minus", [minus], cache_dir, progress)
-        return attribute_vector(self.network, with_it, without, progress)
+        mean, other = (latents.mean_latent(self.network, pictures, progress) for pictures in (with_it, without))
+        return (mean - other).float()
 
     def encode_folder(
         self,

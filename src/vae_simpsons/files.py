@@ -168,10 +168,23 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def check_writable(name: str, path: Path) -> None:
+    """Refuses a folder, called `name`, that cannot be made or written in, naming the part of the path in the way."""
+    existing = existing_part(path)
+    if not existing.is_dir():
+        raise VAEError(f"{name}: {existing} is a file. Give a new folder.")
+    if not os.access(existing, os.W_OK):
+        raise VAEError(f"{name}: cannot write in {existing}: permission denied. Give another folder.")
+
+
+def existing_part(path: Path) -> Path:
+    """Returns `path`, or the last of its parents that exists."""
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
 def check_free_space(folder: Path, needed_bytes: int) -> None:
     """Refuses, with an OSError, to start writing what will not fit into `folder`, which need not exist yet."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    free_bytes = shutil.disk_usage(existing).free
+    free_bytes = shutil.disk_usage(existing_part(folder)).free
     if free_bytes < needed_bytes:
         raise OSError(f"it takes {format_bytes(needed_bytes)}, and {format_bytes(free_bytes)} are free")
 

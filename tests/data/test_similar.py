@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance
 
-from vae_simpsons.data.hamming import close_pairs
-from vae_simpsons.data.similar import Fingerprints, compute_fingerprints, group_near_duplicates
+from vae_simpsons.data import similar
+from vae_simpsons.data.similar import Fingerprints, close_pairs, compute_fingerprints, group_near_duplicates
 from vae_simpsons.data.toons import draw_toon, make_toon
 
 
@@ -71,17 +71,19 @@ def clustered(centres: int, count: int, colours: int, seed: int = 0) -> Fingerpr
     return Fingerprints(bits, rng.integers(0, colours, (count, 12)).astype(np.uint8))
 
 
-@pytest.mark.parametrize("few", [0, 4096])
+@pytest.mark.parametrize("tile", [(128, 1024), (7, 50)])
 @pytest.mark.parametrize(("centres", "colours"), [(40, 30), (3, 75), (400, 2), (400, 40)])
-def test_it_is_what_comparing_every_pair_gives(monkeypatch, centres, colours, few):
-    monkeypatch.setattr("vae_simpsons.data.hamming.FEW", few)  # 0: part by part
+def test_it_is_what_comparing_every_pair_gives(monkeypatch, centres, colours, tile):
+    for name, value in zip(("ROWS", "COLUMNS", "WAITING"), (*tile, 1000), strict=True):
+        monkeypatch.setattr(similar, name, value)
     prints = clustered(centres, 400, colours)
     assert group_near_duplicates(prints).tolist() == all_pairs(prints)
 
 
-@pytest.mark.parametrize("few", [0, 4096])
-def test_every_close_pair_is_found_once_however_its_bits_are_spread(monkeypatch, few):
-    monkeypatch.setattr("vae_simpsons.data.hamming.FEW", few)
+@pytest.mark.parametrize("columns", [1024, 13])
+def test_every_close_pair_is_found_once_however_its_bits_are_spread(monkeypatch, columns):
+    monkeypatch.setattr(similar, "COLUMNS", columns)
+    monkeypatch.setattr(similar, "ROWS", 10)
     rng = np.random.default_rng(0)
     flips = [sum(1 << int(i) for i in rng.choice(64, n, replace=False)) for n in (1, 13, 14, 14, 14, 15, 16) * 9]
     uneven = [0xF000_F000_F000_C000, 0xF000_F000_F000_E000, 0xF000_F000_E000_E000, 0x3FFF, 0x7FFF]  # 14, 15, 14, 14, 15

@@ -18,8 +18,9 @@ from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation import classifier, features
-from vae_simpsons.evaluation.evaluate import Asked, evaluate
+from vae_simpsons.evaluation.evaluate import evaluate
 from vae_simpsons.evaluation.groups import samples, subject
+from vae_simpsons.evaluation.groups.subject import Asked
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.inference.rundata import images_of_run
 from vae_simpsons.progress import no_progress

@@ -11,10 +11,10 @@ from vae_simpsons.progress import progress_bar
 
 
 def add_arithmetic_options(parser: Parser) -> None:
-    required = {"required": True, "metavar": "PATH"}
-    parser.add_argument("--plus", **required, help="pictures that have something: folder, zip or tar")
-    parser.add_argument("--minus", **required, help="pictures that have not, otherwise alike")
-    parser.add_argument("--image", **required, nargs="+", help="images to add it to")
+    has = "pictures that have something: folder, zip or tar"
+    parser.add_argument("--plus", required=True, metavar="PATH", help=has)
+    parser.add_argument("--minus", required=True, metavar="PATH", help="pictures that have not, otherwise alike")
+    parser.add_argument("--image", required=True, nargs="+", metavar="PATH", help="images to add it to")
     meaning = "how much is added; several, as in --scale=-1,0.5,1, make a column each"
     add_option(parser, "--scale", "1", "TEXT", meaning)
     add_option(parser, "--out", "arithmetic.png", "PATH", "grid")
@@ -28,7 +28,6 @@ def run_arithmetic(options: Namespace) -> None:
 
     from vae_simpsons.files import check_target
     from vae_simpsons.images import denormalise, normalise, write_png
-    from vae_simpsons.inference.arithmetic import add_attribute
     from vae_simpsons.inference.grids import draw_grid
     from vae_simpsons.inference.latents import decode
 
@@ -40,7 +39,8 @@ def run_arithmetic(options: Namespace) -> None:
     pictures = model.open_pictures("--image", options.image, options.cache_dir, progress_bar)
     pixels = pictures.take(range(len(pictures)))
     mu, _ = model.encode(normalise(pixels))
-    z = add_attribute(mu, vector, [0.0, *scales])  # (n, 1 + scales, *latent)
+    factors = torch.tensor([0.0, *scales]).view(1, -1, *[1] * vector.ndim)
+    z = mu[:, None] + factors * vector  # (n, 1 + scales, *latent)
     changed = denormalise(decode(model.network, z.flatten(0, 1))).unflatten(0, z.shape[:2])
     cells = torch.cat([pixels[:, None], changed], dim=1)
     titles = ["image", "recon", *(f"{scale:+g}" for scale in scales)]

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from vae_simpsons.data.hamming import close_pairs
-
 MAX_BITS = 14  # hamming distance
 MAX_RMSE = 24.0  # grey levels
 DCT_FROM, DCT_TO, THUMB = 32, 8, 8
 PAIRS, BLOCK = 2**20, 2**14  # of images at a time, and of those whose colours are compared
+ROWS, COLUMNS = 128, 1024  # hashes that are compared with each other at a time: as many as the processor's cache holds
+WAITING = 2**18  # pairs of hashes that are found before their colours are compared
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -124,6 +124,33 @@ def group_near_duplicates(prints: Fingerprints, show: Callable[[int], object] = 
     for pairs in close_pairs(images.hashes, images.may_join, lambda share: show(int(share * len(copies)))):
         images.join(*pairs)
     return firsts[images.groups.roots(np.arange(len(firsts)))][copies]
+
+
+def close_pairs(
+    bits: np.ndarray, wanted: Callable[[np.ndarray, np.ndarray], np.ndarray], show: Callable[[float], object]
+) -> Iterator[np.ndarray]:
+    """Yields the pairs of distinct hashes, uint64 (N,), that differ in at most MAX_BITS, once each, as indices (2, n).
+
+    Every pair is compared, a billion in 2 s: an index of parts of the hashes takes as long, up to a million of them.
+
+    Args:
+        wanted: says of pairs which are still of interest; the others may be left out.
+        show: called with the share that is done.
+    """
+    found, waiting = [], 0
+    for row in range(0, len(bits), ROWS):
+        for column in range(row, len(bits), COLUMNS):
+            distances = np.bitwise_count(bits[row : row + ROWS, None] ^ bits[column : column + COLUMNS])
+            near = np.flatnonzero(distances <= MAX_BITS)
+            if len(near):
+                a, b = np.divmod(near, distances.shape[1])
+                pairs = np.stack([row + a, column + b])[:, row + a < column + b]
+                found.append(pairs[:, wanted(*pairs)])
+                waiting += found[-1].shape[1]
+        if found and (waiting >= WAITING or row + ROWS >= len(bits)):
+            yield np.concatenate(found, axis=1)
+            found, waiting = [], 0
+        show(min(1.0, (row + ROWS) / len(bits)))
 
 
 def distinct_rows(prints: Fingerprints) -> tuple[np.ndarray, np.ndarray]:

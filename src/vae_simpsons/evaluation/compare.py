@@ -85,16 +85,12 @@ def _settings(runs: Sequence[FinishedRun]) -> str:
     keys = [k for k in runs[0].settings if k not in IGNORED and len({str(run.settings[k]) for run in runs}) > 1]
     rows = {key: [show(_plain(run.settings[key])) for run in runs] for key in keys}
     rows["epochs trained"] = [clean(run.curves[-1]["epoch"]) if run.curves else "–" for run in runs]
-    rows["time"] = [_time(run) for run in runs]
+    times = [sum(value for _, value in points(run.curves, "time_s")) for run in runs]
+    rows["time"] = [format_duration(seconds) if seconds else "–" for seconds in times]
     for key, length in (("device", LONGEST), ("commit", 10)):
         rows[key] = [clean(str(run.environment.get(key) or "–")[:length]) for run in runs]
     note = "" if keys else paragraph("None: the same settings.")
     return note + _side_by_side(runs, {k: v for k, v in rows.items() if k in keys or len(set(v)) > 1})
-
-
-def _time(run: FinishedRun) -> str:
-    seconds = sum(value for _, value in points(run.curves, "time_s"))
-    return format_duration(seconds) if seconds else "–"
 
 
 def _plain(value: Any) -> Any:

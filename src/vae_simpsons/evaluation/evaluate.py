@@ -1,11 +1,10 @@
 """A network and the images of its run -> an `Evaluation`: every figure, and what they mean."""
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -14,7 +13,6 @@ from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST
 from vae_simpsons.errors import VAEError
-from vae_simpsons.evaluation import features, plan
 from vae_simpsons.evaluation.curves import read_curves
 from vae_simpsons.evaluation.distances import FRECHET, KERNEL
 from vae_simpsons.evaluation.figures import Figure
@@ -26,30 +24,17 @@ from vae_simpsons.evaluation.groups.likelihood import likelihood
 from vae_simpsons.evaluation.groups.memorisation import memorisation
 from vae_simpsons.evaluation.groups.reconstruction import reconstruction
 from vae_simpsons.evaluation.groups.samples import reconstruction_distances, samples
-from vae_simpsons.evaluation.groups.subject import TRAIN, VAL, Subject
+from vae_simpsons.evaluation.groups.subject import Asked, Subject
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.runs import CURVES, ENVIRONMENT, read_json
 from vae_simpsons.evaluation.sentences import sentences
 from vae_simpsons.inference.blocks import device_of
 from vae_simpsons.inference.rundata import images_of_run, moved_data
 from vae_simpsons.models import Autoencoder
-from vae_simpsons.models.priors import FlowPrior
-from vae_simpsons.objective import Objective
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Settings, to_flat
 
-SPLITS = (VAL, TRAIN)
 SHOWN_SAMPLES = 64
-
-
-class Asked(NamedTuple):
-    """What is asked of an evaluation."""
-
-    split: str = VAL  # or train: the side whose reconstructions, likelihoods and latents are measured
-    most: int | None = None  # images on each side of a figure, at most; None: 5,000, or 500 with `quick`
-    seed: int = 0  # decides samples, noise and which images are chosen
-    quick: bool = False  # fewer images for each figure, and nothing that takes long
-    class_names: Sequence[str] = ()  # that the prior is told: samples are of the classes of random training images
 
 
 def evaluate(
@@ -71,7 +56,7 @@ def evaluate(
         about: what else is to be said of the run.
     """
     started = time.monotonic()
-    subject = _subject(network, settings, dataset, progress, asked)
+    subject = Subject(network, settings, dataset, progress, asked)
     missing: list[str] = []
     groups, information = _groups(subject, missing)
     run = dict(about or {}) | {"settings": to_flat(settings), "split": asked.split, "seed": asked.seed}
@@ -86,8 +71,8 @@ def evaluate(
         factors=information,
     )
     if network.variational:
-        drawn = {"samples": subject.samples[:SHOWN_SAMPLES], "neighbours": pictures.neighbours(subject)}
-        found = replace(found, **drawn, traversal=pictures.traversal(subject))
+        found = replace(found, samples=subject.samples[:SHOWN_SAMPLES], neighbours=pictures.neighbours(subject))
+        found = replace(found, traversal=pictures.traversal(subject))
     subject.bar.finish()
     run["seconds"] = round(time.monotonic() - started, 1)
     return replace(found, sentences=sentences(found))
@@ -128,27 +113,6 @@ def evaluate_checkpoint(
     }
     found = evaluate(network, settings, dataset, progress, asked, about)
     return replace(found, curves=read_curves(folder / CURVES))
-
-
-def _subject(network: Autoencoder, settings: Settings, dataset: Dataset, progress: Progress, asked: Asked) -> Subject:
-    split, most, quick = asked.split, asked.most, asked.quick
-    if split not in SPLITS:
-        raise VAEError(f"split: {split!r} is not accepted. Give {' or '.join(SPLITS)}.")
-    flow = isinstance(network.prior, FlowPrior)
-    drawn = most or ((plan.QUICK_FLOW_SAMPLES if quick else plan.FLOW_SAMPLES) if flow else None)
-    most = most or (plan.QUICK_SAMPLES if quick else plan.SAMPLES)
-    side = dataset.train if split == TRAIN else dataset.val
-    values = math.prod(network.image_shape)
-    sizes = (len(side), len(dataset.train), len(dataset.val))
-    counts = plan.make_plan(*sizes, most, quick, values, network.variational, drawn)
-    seconds = plan.expected_seconds(
-        counts, values, network.variational, features=features.is_installed(),
-        labels=len(dataset.class_names) > 1, flow=flow,
-        factors=(dataset.source / "factors.csv").is_file() and len(network.latent_shape) == 1,
-    )  # fmt: skip
-    implied = network.learned_sigma or Objective(settings.objective, values).implied_sigma()
-    told = dataset.numbered(asked.class_names) if asked.class_names else None
-    return Subject(network, implied, dataset, split, asked.seed, counts, plan.Bar(progress, seconds), told)
 
 
 def _groups(subject: Subject, missing: list[str]) -> tuple[dict[str, list[Figure]], Any]:

@@ -1,13 +1,12 @@
 """The folder that an evaluation is written to: evaluation.json and report.html."""
 
-import os
 from pathlib import Path
 
 from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.report import write_report
 from vae_simpsons.evaluation.result import Evaluation
 from vae_simpsons.evaluation.table import write_json
-from vae_simpsons.files import atomic_path
+from vae_simpsons.files import atomic_path, check_writable
 
 FOLDER, FIGURES, REPORT = "evaluation", "evaluation.json", "report.html"
 
@@ -20,15 +19,11 @@ def check_target(folder: Path) -> None:
     Raises:
         VAEError: out: a file, a folder with other things in it, or one that cannot be written.
     """
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not existing.is_dir():
-        raise VAEError(f"out: {existing} is a file. Give a new folder.")
-    if existing == folder and any(folder.iterdir()) and not (folder / FIGURES).is_file():
+    check_writable("out", folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / FIGURES).is_file():
         raise VAEError(
             f"out: {folder} is not empty and holds no earlier evaluation, which alone is replaced. Give a new folder."
         )
-    if not os.access(existing, os.W_OK):
-        raise VAEError(f"out: cannot write in {existing}: permission denied. Give another folder.")
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:

@@ -73,11 +73,11 @@ def draw_grid(pixels: Tensor, columns: int, row_labels: Sequence[str], column_la
 
     Small images are enlarged by a whole factor where labels would not fit beside them.
     """
-    if row_labels or column_labels:
-        pixels = _enlarge(pixels)
-    picture = make_grid(pixels, columns)
     if not row_labels and not column_labels:
-        return picture
+        return make_grid(pixels, columns)
+    factor = -(-LABELLED_PIXELS // min(pixels.shape[-2:]))
+    pixels = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    picture = make_grid(pixels, columns)
     height, width = pixels.shape[-2:]
     left = max((_text_size(label)[0] + 2 * MARGIN for label in row_labels), default=0)
     top = max((_text_size(label)[1] + 2 * MARGIN for label in column_labels), default=0)
@@ -90,11 +90,6 @@ def draw_grid(pixels: Tensor, columns: int, row_labels: Sequence[str], column_la
         middle = left + PADDING + column * (width + PADDING) + width // 2
         _stamp(canvas, label, middle - _text_size(label)[0] // 2, MARGIN)
     return canvas
-
-
-def _enlarge(pixels: Tensor) -> Tensor:
-    factor = -(-LABELLED_PIXELS // min(pixels.shape[-2:]))
-    return pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
 def _text_size(text: str) -> tuple[int, int]:

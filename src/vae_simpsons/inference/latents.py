@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from vae_simpsons.data.pictures import Pictures
 from vae_simpsons.images import normalise
 from vae_simpsons.inference.blocks import block_size, map_blocks, padded_blocks
 from vae_simpsons.models import Autoencoder
@@ -36,6 +37,18 @@ def encode_pictures(
         yield mu, log_var
         done += len(mu)
         report(done)
+
+
+def mean_latent(network: Autoencoder, pictures: Pictures, progress: Progress) -> Tensor:
+    """Returns the mean mu of the pictures, float64 (*latent), computed block by block.
+
+    Raises:
+        VAEError: a picture cannot be read.
+    """
+    total = torch.zeros(network.latent_shape, dtype=torch.float64)
+    for mu, _ in encode_pictures(network, pictures.blocks(block_size(network)), len(pictures), progress):
+        total += mu.double().sum(0)
+    return total / len(pictures)
 
 
 def encode_posteriors(network: Autoencoder, pixels: Tensor, mirrored: bool, progress: Progress) -> Tensor:

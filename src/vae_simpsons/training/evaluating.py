@@ -88,7 +88,9 @@ class QuickFigures(pl.Callback):
 
 def evaluate_quickly(network: Autoencoder, settings: Settings, dataset: Dataset) -> Evaluation:
     """Returns what `vae evaluate --quick` measures."""
-    from vae_simpsons.evaluation.evaluate import Asked, evaluate  # here: a run without figures starts without them
+    # Here: a run without figures starts without their libraries.
+    from vae_simpsons.evaluation.evaluate import evaluate
+    from vae_simpsons.evaluation.groups.subject import Asked
 
     return evaluate(network, settings, dataset, no_progress, Asked(quick=True))
 

@@ -1,7 +1,6 @@
 """A run: its folder, what is in it, and what the parts of training share."""
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
 from vae_simpsons.errors import VAEError, writing
-from vae_simpsons.files import atomic_path, lock_file, remove_temporary
+from vae_simpsons.files import atomic_path, check_writable, lock_file, remove_temporary
 from vae_simpsons.paths import for_shell
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import is_first_process
@@ -88,7 +87,7 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
             f"out: {folder.path} holds another run, which is not overwritten. "
             f"Give another folder, or --resume {for_shell(folder.path)} to continue that run."
         )
-    check_writable(folder.path)
+    check_writable("out", folder.path)
     return folder
 
 
@@ -120,15 +119,6 @@ def locked(folder: RunFolder) -> Iterator[None]:
                     path.rmdir()
 
 
-def check_writable(path: Path) -> None:
-    """Refuses a folder that cannot be made or written in, naming the part of the path that is in the way."""
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    if not existing.is_dir():
-        raise VAEError(f"out: {existing} is a file, so {path} cannot be a run folder. Give another folder.")
-    if not os.access(existing, os.W_OK):
-        raise VAEError(f"out: cannot write in {existing}: permission denied. Give another folder with --out DIR.")
-
-
 def find_last(which: str, out: str | None, config_name: str) -> Path:
     """Returns the checkpoint that `which` means: `last`, a run folder, or a checkpoint.
 
@@ -152,7 +142,7 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     folder = RunFolder(Path(out) if out else checkpoint.parent)
     if folder.holds_a_run() and folder.path.resolve() != checkpoint.parent.resolve():
         raise VAEError(f"out: {folder.path} holds another run than {checkpoint}. Give another folder.")
-    check_writable(folder.path)
+    check_writable("out", folder.path)
     return folder
 
 

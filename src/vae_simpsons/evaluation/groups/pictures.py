@@ -35,8 +35,8 @@ def neighbours(subject: Subject) -> Neighbours:
     """Returns the first samples and the training images nearest to them in pixels, mirrored where that is nearer."""
     queries = subject.samples[:QUERIES]
     training = subject.pixels(choose(subject.dataset.train, subject.plan.searched, subject.seed))
-    both = (x.flatten(1) for x in (queries, queries.flip(-1)))
-    nearest = training[nearest_numbers(*both, training.flatten(1), min(NEAREST, len(training)))]  # (n, k, C, H, W)
+    flat, mirrored, count = queries.flatten(1), queries.flip(-1).flatten(1), min(NEAREST, len(training))
+    nearest = training[nearest_numbers(flat, mirrored, training.flatten(1), count)]  # (n, k, C, H, W)
     ways = torch.stack([nearest, nearest.flip(-1)])
     distances, way = (ways.double() - queries[:, None].double()).square().mean((3, 4, 5)).sqrt().min(0)
     return Neighbours(queries, torch.where(way[:, :, None, None, None] > 0, ways[1], ways[0]), distances)
