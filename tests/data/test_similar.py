@@ -74,7 +74,7 @@ def clustered(centres: int, count: int, colours: int, seed: int = 0) -> Fingerpr
 @pytest.mark.parametrize("tile", [(128, 1024), (7, 50)])
 @pytest.mark.parametrize(("centres", "colours"), [(40, 30), (3, 75), (400, 2), (400, 40)])
 def test_it_is_what_comparing_every_pair_gives(monkeypatch, centres, colours, tile):
-    for name, value in zip(("ROWS", "COLUMNS", "WAITING"), (*tile, 1000), strict=True):
+    for name, value in zip(("ROWS", "COLUMNS", "BLOCK"), (*tile, 100), strict=True):
         monkeypatch.setattr(similar, name, value)
     prints = clustered(centres, 400, colours)
     assert group_near_duplicates(prints).tolist() == all_pairs(prints)
@@ -88,7 +88,7 @@ def test_every_close_pair_is_found_once_however_its_bits_are_spread(monkeypatch,
     flips = [sum(1 << int(i) for i in rng.choice(64, n, replace=False)) for n in (1, 13, 14, 14, 14, 15, 16) * 9]
     uneven = [0xF000_F000_F000_C000, 0xF000_F000_F000_E000, 0xF000_F000_E000_E000, 0x3FFF, 0x7FFF]  # 14, 15, 14, 14, 15
     bits = np.unique(np.array([0, *flips, *uneven], dtype=np.uint64))
-    found = np.concatenate(list(close_pairs(bits, lambda a, b: np.ones(len(a), bool), lambda share: None)), axis=1)
+    found = np.concatenate(list(close_pairs(bits, lambda share: None)), axis=1)
     wanted = np.argwhere(np.triu(np.bitwise_count(bits[:, None] ^ bits[None]) <= 14, 1)).tolist()
     assert sorted(map(sorted, found.T.tolist())) == wanted
 

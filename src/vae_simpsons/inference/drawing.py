@@ -58,12 +58,7 @@ def check_drawing(
         VAEError: naming one of the last five arguments.
     """
     names = [class_names] if isinstance(class_names, str) else list(class_names or [])
-    check_names(names, known, run_folder)
-    if n < 1:
-        raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
-    if names and n % len(names):
-        more = (n // len(names) + 1) * len(names)
-        raise VAEError(f"n: {n} is no multiple of the {len(names)} classes. Give {more}, {more // len(names)} of each.")
+    check_names(names, known, run_folder, n)
     for name, value in (("guidance", guidance), ("steps", steps)):
         if value is not None and not isinstance(prior, FlowPrior):
             raise VAEError(
@@ -82,11 +77,11 @@ def check_drawing(
     return Drawing([known.index(name) for name in names], guidance, steps, temperature)
 
 
-def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path) -> None:
+def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path, n: int) -> None:
     """Refuses classes that are not `known`, saying why if the list of images in the run's folder does, or given twice.
 
     Raises:
-        VAEError: naming `class_names`.
+        VAEError: naming `class_names`, or `n` where as many images of each class are not `n`.
     """
     if names and not known:
         raise VAEError(f"class_names: {NO_CLASSES}")
@@ -95,6 +90,11 @@ def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path) ->
             raise VAEError(f"class_names: {unknown_class(name, known, run_folder)}")
         if names.count(name) > 1:
             raise VAEError(f"class_names: {shorten(name)} is given twice. Give each class once.")
+    if n < 1:
+        raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
+    if names and n % len(names):
+        more = (n // len(names) + 1) * len(names)
+        raise VAEError(f"n: {n} is no multiple of the {len(names)} classes. Give {more}, {more // len(names)} of each.")
 
 
 def unknown_class(name: str, known: Sequence[str], run_folder: Path) -> str:
