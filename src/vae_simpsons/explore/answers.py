@@ -11,6 +11,7 @@ from torch import Tensor
 from vae_simpsons.api import VAE
 from vae_simpsons.data.decode import decode_bytes
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.memorisation import nearest_numbers
 from vae_simpsons.evaluation.posterior import Components, find_components
 from vae_simpsons.explore.bodies import read_number, read_numbers, read_z
 from vae_simpsons.explore.collection import Collection, encode_all
@@ -20,7 +21,6 @@ from vae_simpsons.images import denormalise, normalise, shrink
 from vae_simpsons.inference import latents, walk
 from vae_simpsons.inference.blocks import block_size, device_of
 from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior
-from vae_simpsons.inference.neighbors import nearest_numbers
 from vae_simpsons.inference.sample import any_classes, prior_noise
 from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.progress import Progress

@@ -78,7 +78,8 @@ class QuickFigures(pl.Callback):
 
     def add_points(self, trainer: StageTrainer, row: dict[str, Any]) -> None:
         """Adds a point to each curve."""
-        trainer.logger.log_metrics(values(row), step=trainer.global_step)
+        figures = {name: float(text) for name, text in row.items() if name not in ("epoch", "step") and text != ""}
+        trainer.logger.log_metrics(figures, step=trainer.global_step)
 
     def _warn(self, reason: str) -> None:
         if reason not in self.warned:
@@ -99,8 +100,3 @@ def is_due(settings: Settings, epoch: int) -> bool:
     """Whether figures are measured after `epoch`, counted from 1."""
     every = settings.trainer.evaluate_every
     return every is not None and epoch % every == 0
-
-
-def values(row: dict[str, Any]) -> dict[str, float]:
-    """Returns the figures of a row of the table."""
-    return {name: float(text) for name, text in row.items() if name not in ("epoch", "step") and text != ""}

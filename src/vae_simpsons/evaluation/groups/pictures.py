@@ -6,10 +6,10 @@ import torch
 from vae_simpsons.evaluation.blocks import filled
 from vae_simpsons.evaluation.groups.latents import kl_of_each_dimension
 from vae_simpsons.evaluation.groups.subject import Subject, choose
+from vae_simpsons.evaluation.memorisation import nearest_numbers
 from vae_simpsons.evaluation.posterior import find_components
 from vae_simpsons.evaluation.result import LatentMap, Neighbours, Reconstructions, Traversal
 from vae_simpsons.images import denormalise, shrink
-from vae_simpsons.inference.neighbors import nearest_numbers
 
 SHOWN = 8  # reconstructions of each kind
 QUERIES, NEAREST = 16, 3  # samples whose nearest training images are shown, and how many
