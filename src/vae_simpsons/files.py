@@ -229,5 +229,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
         csv.writer(file).writerows(chain([columns], rows))
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table that `write_csv` wrote, by column; csv.Error where it is none."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
 def _temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")

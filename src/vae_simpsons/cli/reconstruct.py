@@ -33,6 +33,7 @@ def add_reconstruct_options(parser: Parser) -> None:
 
 def run_reconstruct(options: Namespace) -> None:
     """Writes a grid, and of every image mse, PSNR, SSIM and elbo."""
+    from vae_simpsons.data.order import spread
     from vae_simpsons.files import check_target
     from vae_simpsons.images import write_grid
     from vae_simpsons.inference import reconstruct
@@ -46,7 +47,7 @@ def run_reconstruct(options: Namespace) -> None:
     pictures = model.open_pictures("PATH", options.paths, options.cache_dir, progress_bar)
     scores = reconstruct.score_pictures(model.network, pictures, model.sigma, progress_bar)
     count = min(options.n, len(pictures))
-    chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count)
+    chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count).tolist()
     columns = min(options.nrow, count)
     compared = reconstruct.compare_rows(model.network, pictures, chosen, columns)
     heat = reconstruct.heat_rows(model.network, pictures, chosen, columns, scores.error_scale)
@@ -56,11 +57,6 @@ def run_reconstruct(options: Namespace) -> None:
             write_grid(flag, Path(path), rows, cells, columns)
     write_tables(options, pictures, scores)
     print(describe(options, pictures, scores, count))
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Returns `count` numbers, evenly spread over 0 .. total - 1, both ends included."""
-    return [i * (total - 1) // max(1, count - 1) for i in range(count)]
 
 
 def write_tables(options: Namespace, pictures: "Pictures", scores: "Scores") -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.embed import draw_grid, image_tag
 from vae_simpsons.evaluation.epochs import last_pictures
@@ -66,8 +67,7 @@ def _shared(datasets: Sequence[Dataset]) -> list[str]:
     train = {f[i].sha256 for f, dataset in zip(facts, datasets, strict=True) for i in dataset.train}
     common = set.intersection(*map(set, validate)) - train
     ordered = [sha256 for sha256 in dict.fromkeys(validate[0]) if sha256 in common]
-    spread = np.linspace(0, len(ordered) - 1, min(INPUTS, len(ordered))).round().astype(int)
-    return [ordered[i] for i in spread]
+    return [ordered[i] for i in spread(len(ordered), INPUTS)]
 
 
 def _positions(dataset: Dataset, files: Sequence[str]) -> np.ndarray:

@@ -11,16 +11,18 @@ from torch import Tensor
 from vae_simpsons.api import VAE
 from vae_simpsons.data.decode import decode_bytes
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.embed import webp
 from vae_simpsons.evaluation.memorisation import nearest_numbers
 from vae_simpsons.evaluation.posterior import Components, find_components
 from vae_simpsons.explore.bodies import read_number, read_numbers, read_z
 from vae_simpsons.explore.collection import Collection, encode_all
 from vae_simpsons.explore.directions import component_directions, top_dimensions
-from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png, sheet, sheet_of, webp
+from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png, sheet, sheet_of
 from vae_simpsons.images import denormalise, normalise, shrink
 from vae_simpsons.inference import latents, walk
 from vae_simpsons.inference.blocks import block_size, device_of
 from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior
+from vae_simpsons.inference.grids import to_pil
 from vae_simpsons.inference.sample import any_classes, prior_noise
 from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.progress import Progress
@@ -93,7 +95,7 @@ class Answers:
 
     def thumbnails(self) -> bytes:
         """Returns the pictures of the map on one sheet, a WebP."""
-        return webp(sheet(shrink(self.collection.pixels, THUMB)))
+        return webp(to_pil(sheet(shrink(self.collection.pixels, THUMB))), quality=85)
 
     def picture(self, number: int) -> bytes:
         """Returns a picture of the map as it was prepared, a PNG."""

@@ -1,4 +1,4 @@
-"""Pixels as the files that a browser shows: PNG, WebP and GIF."""
+"""Pixels as the files that a browser shows: PNG and GIF."""
 
 import io
 import math
@@ -16,12 +16,9 @@ FAST = 1  # zlib's level
 
 def png(pixels: Tensor) -> bytes:
     """Returns uint8 pixels (C, h, w) as a PNG."""
-    return _encoded(pixels, "PNG", compress_level=FAST)
-
-
-def webp(pixels: Tensor) -> bytes:
-    """Returns uint8 pixels (C, h, w) as a lossy WebP."""
-    return _encoded(pixels, "WEBP", quality=85)
+    buffer = io.BytesIO()
+    to_pil(pixels).save(buffer, "PNG", compress_level=FAST)
+    return buffer.getvalue()
 
 
 def gif(x: Tensor) -> bytes:
@@ -50,9 +47,3 @@ def sheet(pixels: Tensor) -> Tensor:
 def sheet_of(x: Tensor) -> dict[str, object]:
     """Returns images (n, C, H, W) in [-1, 1] as a sheet for the page: its address and pictures in a row."""
     return {"src": data_uri(sheet(denormalise(x))), "columns": columns_of(len(x)), "count": len(x)}
-
-
-def _encoded(pixels: Tensor, kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    to_pil(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()

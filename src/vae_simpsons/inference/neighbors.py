@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation import features
 from vae_simpsons.evaluation.figures import Figure
@@ -63,8 +63,7 @@ def find_neighbors(queries: Tensor, dataset: Dataset, count: int, name: str, spa
     ratio = ratios(nearest(points, mirrored, training, groups, progress("comparing", len(points))))
     paths = [[dataset.pack.index.paths[number] for number in row] for row in numbers.tolist()]
     found = Found(name, paths, pixels[numbers], ratio)
-    spread = np.linspace(0, len(dataset.val) - 1, min(VALIDATION, len(dataset.val))).round().astype(int)
-    validation = pixels[torch.from_numpy(dataset.val[spread])]
+    validation = pixels[torch.from_numpy(dataset.val[spread(len(dataset.val), VALIDATION)])]
     points, mirrored = space(validation, "validation images"), space(validation.flip(-1), "mirrored validation images")
     show = progress("comparing validation images", len(points))
     try:

@@ -1,6 +1,5 @@
 """The pictures of a run, found again from its checkpoint."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from vae_simpsons.data.dataset import Dataset, load_dataset, source_of
 from vae_simpsons.data.pack import open_pack
 from vae_simpsons.data.split import MANIFEST, draw_split, read_manifest
 from vae_simpsons.errors import VAEError
+from vae_simpsons.files import read_csv
 from vae_simpsons.progress import Progress
 from vae_simpsons.settings import Data, Settings, to_flat
 
@@ -63,6 +63,5 @@ def images_of_run(settings: Settings, manifest: Path, progress: Progress) -> tup
 
 def _names_most(manifest: Path, paths: list[str]) -> bool:
     """Whether half of the images that the split names are there: if so, they are the run's own."""
-    with open(manifest, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        named = {row[0] for row in csv.reader(file) if row}
+    named = {row.get("path", "") for row in read_csv(manifest)}
     return 2 * len(named.intersection(paths)) >= len(named)

@@ -15,13 +15,14 @@ import torch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.result import Evaluation
+from vae_simpsons.files import read_csv
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import no_progress, warn
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule, in_eval_mode
-from vae_simpsons.training.table import read_table, write_table
+from vae_simpsons.training.table import write_table
 
 NOT_IN_TAGS = r"[^\w.-]+"  # what TensorBoard does not take in the name of a curve
 
@@ -38,7 +39,7 @@ class QuickFigures(pl.Callback):
         """Drops the figures of epochs that will be trained again; makes up for those of the epoch just resumed from."""
         done = trainer.current_epoch
         if trainer.is_global_zero and self.path.exists():
-            self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= done]
+            self.rows = [row for row in read_csv(self.path) if int(row["epoch"]) <= done]
         if trainer.is_global_zero and done and not module.resumes_within_epoch and is_due(self.settings, done):
             known = next((row for row in self.rows if int(row["epoch"]) == done), None)
             self.add_points(trainer, known or self.measure(trainer, module, done))

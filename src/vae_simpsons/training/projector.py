@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import one_line
 from vae_simpsons.files import atomic_path
 from vae_simpsons.images import make_sheet, normalise, shrink, write_png
@@ -48,8 +49,7 @@ class Projector(pl.Callback):
         if not trainer.is_global_zero:
             return
         dataset = trainer.datamodule.dataset
-        count = min(MOST_POINTS, len(dataset.val))
-        chosen = dataset.val[np.linspace(0, len(dataset.val) - 1, count).round().astype(int)]
+        chosen = dataset.val[spread(len(dataset.val), MOST_POINTS)]
         with in_eval_mode(module.stage.final):
             mu, thumbnails = encode_chosen(module.stage.final, dataset, chosen)
         classes = dataset.pack.index.classes
