@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vae_simpsons.configfile import from_flat, parse_tree, to_tree
+from vae_simpsons.configfile import from_flat, parse_tree
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import atomic_path, sync_file, sync_folder
 from vae_simpsons.settings import Settings
@@ -107,7 +107,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
     """Writes `checkpoint` to its path, which is at every instant a complete file, the old one if writing fails."""
     described = {
         "format_version": FORMAT_VERSION,
-        "settings": to_tree(checkpoint.settings),
+        "settings": asdict(checkpoint.settings),
         "epochs": checkpoint.epochs,
         "figures": checkpoint.figures,
         "position": None if checkpoint.position is None else asdict(checkpoint.position),

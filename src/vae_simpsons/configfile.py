@@ -72,14 +72,9 @@ def _build(section: type, flat: Mapping[str, Any], prefix: str = "") -> Any:
     return section(**values)
 
 
-def to_tree(settings: Settings) -> dict[str, Any]:
-    """Returns `settings` as nested mappings, ready for YAML and JSON."""
-    return asdict(settings)
-
-
 def to_yaml(settings: Settings) -> str:
     """Returns `settings` as YAML that `parse_yaml` reads back to the same values."""
-    return yaml.safe_dump(to_tree(settings), sort_keys=False, default_flow_style=False, allow_unicode=True)
+    return yaml.safe_dump(asdict(settings), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

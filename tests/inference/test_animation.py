@@ -4,7 +4,7 @@ from PIL import Image
 
 from vae_simpsons.errors import VAEError
 from vae_simpsons.files import check_target
-from vae_simpsons.inference.animation import FORMATS, FRAME_MS, write_animation
+from vae_simpsons.inference.grids import FORMATS, FRAME_MS, write_animation
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "sub/A.GIF"])

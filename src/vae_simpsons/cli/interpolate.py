@@ -24,8 +24,7 @@ def run_interpolate(options: Namespace) -> None:
     """Writes the images decoded on the way from each picture to the next."""
     from vae_simpsons.files import check_target
     from vae_simpsons.images import denormalise, normalise, write_grid
-    from vae_simpsons.inference.animation import FORMATS, write_animation
-    from vae_simpsons.inference.grids import pictures_in
+    from vae_simpsons.inference.grids import FORMATS, pictures_in, write_animation
     from vae_simpsons.inference.walk import frames
 
     path = Path(options.out)

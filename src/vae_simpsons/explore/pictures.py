@@ -7,8 +7,7 @@ from base64 import b64encode
 from torch import Tensor
 
 from vae_simpsons.images import denormalise, make_sheet
-from vae_simpsons.inference.animation import save_animation
-from vae_simpsons.inference.grids import pictures_in, to_pil
+from vae_simpsons.inference.grids import pictures_in, save_animation, to_pil
 
 THUMB = 64  # the larger side of a thumbnail, pixels
 FAST = 1  # zlib's level
