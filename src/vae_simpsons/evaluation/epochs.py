@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from vae_simpsons.data.order import spread
 from vae_simpsons.evaluation.embed import webp, webp_uri
 from vae_simpsons.evaluation.page import clean, paragraph
 from vae_simpsons.evaluation.runs import FinishedRun
@@ -58,10 +59,7 @@ def epoch_slider(runs: Sequence[FinishedRun], progress: Progress, budget: int = 
 
 def evenly(epochs: Sequence[int], count: int) -> list[int]:
     """Returns `count` of `epochs`, evenly spread, the last among them, and the first where there are two."""
-    if count == 1:
-        return [epochs[-1]]
-    steps = (len(epochs) - 1) / (count - 1)
-    return [epochs[round(i * steps)] for i in range(count)]
+    return [epochs[i] for i in spread(len(epochs), count)] if count > 1 else [epochs[-1]]
 
 
 def last_pictures(runs: Sequence[FinishedRun], kind: str) -> str:

@@ -54,6 +54,9 @@ class Subject:
     """What every group of figures is measured on.
 
     Attributes:
+        values: C * H * W of an image.
+        sigma: the pixel noise that the loss implies or learned; None if it fitted it.
+        told: the class of each image as the prior knows it, int64 (N,), -1 for none; None: it is told nothing.
         images: indices of the images of the evaluated split that are looked at, ascending.
         training: indices of the training images that images are compared with, ascending.
         held_out: indices of the validation images that are compared with them, the floor, ascending.
@@ -66,10 +69,8 @@ class Subject:
         if asked.split not in (VAL, TRAIN):
             raise VAEError(f"split: {asked.split!r} is not accepted. Give {VAL} or {TRAIN}.")
         self.network, self.dataset, self.split, self.seed = network, dataset, asked.split, asked.seed
-        self.values = math.prod(network.image_shape)  # C * H * W of an image
-        # The pixel noise that the loss implies or learned, None if it fitted it.
+        self.values = math.prod(network.image_shape)
         self.sigma = network.learned_sigma or Objective(settings.objective, self.values).implied_sigma()
-        # The class of each image as the prior knows it, int64 (N,), -1 for none; None: it is told nothing.
         self.told = dataset.numbered(asked.class_names) if asked.class_names else None
         self._features: dict[str, Tensor] = {}
         flow, side = isinstance(network.prior, FlowPrior), dataset.train if asked.split == TRAIN else dataset.val
