@@ -5,6 +5,7 @@ from torch import nn
 from conftest import build_network
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.autoencoder import LOG_VAR_RANGE, reparameterize
+from vae_simpsons.models.spatial import SpatialEncoder
 
 WIDTHS = (32, 64, 128, 256, 512)
 
@@ -113,6 +114,14 @@ def test_log_var_stays_where_exp_cannot_overflow(dtype):
     nn.init.constant_(network.encoder.log_var.bias, -1e30)
     _, log_var = network.encode(torch.zeros(1, 3, 32, 32))
     assert ((0.5 * log_var).to(dtype).exp() > 0).all()
+
+
+def test_no_posterior_of_a_map_is_wider_than_the_prior():
+    torch.manual_seed(0)
+    encoder = SpatialEncoder(channels=3, factor=4, width=16, blocks=1, latent_channels=2)
+    _, log_var = encoder(1e4 * torch.randn(4, 3, 16, 16))  # like no image that it was trained on
+    assert log_var.max() <= 0
+    assert log_var.min() < -100  # as narrow as it likes
 
 
 def test_one_batch_of_eight_is_learnt_by_heart():

@@ -339,6 +339,16 @@ def test_every_position_can_reach_every_other():
     assert (x.grad != 0).all()
 
 
+def test_a_block_without_attention_sees_the_neighbours_alone():
+    network = waken(build_velocity((2, 6, 5), 0, 32, 1)).eval()
+    nn.init.zeros_(network.blocks[0].attention.out.weight)
+    x = normal(1, 2, 6, 5).requires_grad_()
+    network(x, torch.tensor([0.5]))[0, :, 2, 3].sum().backward()
+    expected = torch.zeros(6, 5)
+    expected[1:4, 2:5] = 1
+    assert torch.equal((x.grad[0].abs().sum(0) > 0).float(), expected)
+
+
 @pytest.mark.parametrize("shape", [(5,), (4, 8, 6)])
 def test_the_same_seed_gives_the_same_network_and_meta_only_describes_it(shape):
     networks = []

@@ -29,6 +29,9 @@ class ResidualBlock(nn.Module):
 class SpatialEncoder(nn.Module):
     """x -> mu, log_var, maps that are `factor` times smaller: convolutions that halve, residual blocks after each.
 
+    log_var is the logarithm of a sigmoid, so below 0: no posterior is wider than the prior N(0, 1). Without a bound, an
+    image unlike the others was at times given one e^22 wide, and the loss of its batch was a thousand million.
+
     Args:
         factor: 2^n for n stages.
         width: channels of the last stage; each stage before it has half as many.
@@ -52,7 +55,7 @@ class SpatialEncoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, C, H, W) -> mu (B, latent_channels, H / factor, W / factor), log_var of the same shape or None."""
         h = self.stages(x)
-        return self.mu(h), self.log_var(h) if self.log_var is not None else None
+        return self.mu(h), F.logsigmoid(self.log_var(h)) if self.log_var is not None else None
 
 
 class SpatialDecoder(nn.Module):
