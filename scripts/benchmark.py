@@ -24,10 +24,10 @@ from torchvision.datasets import ImageFolder
 
 from vae_simpsons.data.folder import find_files
 from vae_simpsons.data.toons import draw_toon, make_toon
+from vae_simpsons.files import read_csv
 from vae_simpsons.models import Autoencoder, build_autoencoder
 from vae_simpsons.objective import Objective, Terms, kl_per_dimension, mean_squared_error
 from vae_simpsons.settings import Settings
-from vae_simpsons.training.table import read_table
 
 PUBLISHED = Settings()
 BATCH, SIZE, FRACTION = PUBLISHED.data.batch_size, PUBLISHED.data.image_size, PUBLISHED.data.train_fraction
@@ -90,7 +90,7 @@ def measure_train(folder: Path, epochs: int, device: str, extra: list[str]) -> d
         command = [sys.executable, "-m", "vae_simpsons", "train", *extra, *flags]
         seconds, memory, _ = run([*command, f"--out={place}/run"])
         first = time_first_step([*command, f"--out={place}/again"], Path(place, "again"))
-        rows = read_table(Path(place, "run", "metrics.csv"))
+        rows = read_csv(Path(place, "run", "metrics.csv"))
     images = int(rows[0]["step"]) * BATCH
     steady, whole = images / float(rows[-1]["time_s"]), images * epochs / seconds
     return {"steady": steady, "whole": whole, "memory": memory, "first_step": first}

@@ -9,18 +9,18 @@ import json
 from pathlib import Path
 
 from vae_simpsons.configfile import from_flat, read_yaml
+from vae_simpsons.files import read_csv
 from vae_simpsons.progress import format_duration
 from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.table import read_table
 
 
 def table_row(folder: RunFolder) -> dict[str, str]:
     """Returns the cells for one run, by column."""
     settings = from_flat(read_yaml(folder.config))
     environment = json.loads(folder.environment.read_text(encoding="utf-8"))
-    rows = read_table(folder.metrics)
+    rows = read_csv(folder.metrics)
     last, size = rows[-1], "x".join(map(str, settings.data.size))
-    flow = read_table(folder.table("prior")) if folder.table("prior").exists() else []
+    flow = read_csv(folder.table("prior")) if folder.table("prior").exists() else []
     then = f", then {flow[-1]['epoch']} of {settings.prior.epochs} of a flow" if flow else ""
     return {
         "run": folder.path.name,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from vae_simpsons.settings import accepts, keys, sections
+from vae_simpsons.settings import keys, sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 START = """# Settings
@@ -31,7 +31,7 @@ def row(key: str) -> str:
     setting = keys()[key]
     default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
     meaning = setting.meaning.replace("<", "&lt;")  # or Markdown takes <time> for HTML
-    cells = (f"`{key}`", default, accepts(key), meaning)
+    cells = (f"`{key}`", default, keys()[key].accepts(), meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.data.toons import write_toons
+from vae_simpsons.files import read_csv
 from vae_simpsons.training.runfolder import RunFolder
-from vae_simpsons.training.table import read_table
 
 SETTINGS = {
     "data.image_size": 32,
@@ -41,7 +41,7 @@ def fingerprint(path: Path) -> dict[str, object]:
     parts |= {f"position {name}": repr(value) for name, value in vars(last.position).items() if name != "epoch_s"}
     parts |= {"figures": repr(last.figures), "class names": repr(last.class_names), "epochs": last.epochs}
     for table in path.glob("*metrics.csv"):
-        parts[table.name] = [{k: v for k, v in row.items() if k != "time_s"} for row in read_table(table)]
+        parts[table.name] = [{k: v for k, v in row.items() if k != "time_s"} for row in read_csv(table)]
     parts |= {f"pictures/{picture.name}": picture.read_bytes() for picture in folder.pictures.iterdir()}
     for stage, events_folder in {"": path, "prior ": path / "prior"}.items():
         if events_folder.exists():

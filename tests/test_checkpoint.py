@@ -12,9 +12,10 @@ import torch
 
 from conftest import build_network
 from vae_simpsons import VAE, checkpoint
-from vae_simpsons.checkpoint import DIGEST, KEY, Checkpoint, digest, load_network, read_checkpoint, write_checkpoint
+from vae_simpsons.checkpoint import DIGEST, KEY, Checkpoint, digest, read_checkpoint, write_checkpoint
 from vae_simpsons.configfile import from_flat, parse_yaml
 from vae_simpsons.errors import VAEError
+from vae_simpsons.loading import load_network
 from vae_simpsons.models import build_autoencoder
 from vae_simpsons.training.runfolder import find_last
 

@@ -9,7 +9,7 @@ import pytest
 from vae_simpsons import settings
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.errors import VAEError
-from vae_simpsons.settings import Data, Settings, accepts, keys, sections, to_flat
+from vae_simpsons.settings import Data, Settings, keys, sections, to_flat
 
 
 @pytest.mark.parametrize(("size", "near"), [(65, "64 or 96"), (20, "32"), (100, "96 or 128")])
@@ -105,11 +105,11 @@ def test_sections_may_hold_sections(monkeypatch):
 )
 def test_a_value_has_the_type_and_range_of_its_setting(key, accepted, refused):
     for value in accepted:
-        assert settings.convert(key, value) == (tuple(value) if isinstance(value, list) else value)
+        assert keys()[key].convert(value) == (tuple(value) if isinstance(value, list) else value)
     for value in refused:
         with pytest.raises(VAEError, match=f"^{key}: .* is not accepted. Give "):
-            settings.convert(key, value)
-    assert isinstance(settings.convert("optimizer.lr", 1), float)
+            keys()[key].convert(value)
+    assert isinstance(keys()["optimizer.lr"].convert(1), float)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_a_config_made_in_python_needs_the_very_type(key, value):
 
 
 def test_what_a_setting_accepts_is_said_in_words():
-    assert accepts("seed") == "a whole number >= 0 and <= 4294967295"
-    assert accepts("data.split") == "sorted, shuffled or grouped"
-    assert accepts("trainer.devices") == "a whole number >= 1 and <= 1024 or auto"
-    assert accepts("trainer.gradient_clip_val") == "a number > 0 or null"
-    assert accepts("model.variational") == "true or false"
+    assert keys()["seed"].accepts() == "a whole number >= 0 and <= 4294967295"
+    assert keys()["data.split"].accepts() == "sorted, shuffled or grouped"
+    assert keys()["trainer.devices"].accepts() == "a whole number >= 1 and <= 1024 or auto"
+    assert keys()["trainer.gradient_clip_val"].accepts() == "a number > 0 or null"
+    assert keys()["model.variational"].accepts() == "true or false"
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ def test_settings_that_contradict_each_other_are_refused(data, error):
 
 def test_a_long_value_is_cut_in_the_error():
     with pytest.raises(VAEError) as caught:
-        settings.convert("seed", "x" * 10_000)
+        keys()["seed"].convert("x" * 10_000)
     assert len(str(caught.value)) < 200

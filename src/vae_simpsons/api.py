@@ -1,8 +1,6 @@
 """A trained model, from Python: `from vae_simpsons import VAE`."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,84 +9,34 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vae_simpsons.checkpoint import Checkpoint, load_network, read_checkpoint
-from vae_simpsons.data.dataset import Dataset, source_of
+from vae_simpsons.data.dataset import source_of
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import open_pack
-from vae_simpsons.data.pictures import Pictures, open_pictures, pictures_of
-from vae_simpsons.devices import pick_device
-from vae_simpsons.errors import VAEError
-from vae_simpsons.evaluation.curves import read_curves
-from vae_simpsons.evaluation.evaluate import describe_run, evaluate, images_of_run
+from vae_simpsons.evaluation.evaluate import evaluate_checkpoint
+from vae_simpsons.evaluation.groups.subject import Asked
 from vae_simpsons.evaluation.result import Evaluation
-from vae_simpsons.evaluation.runs import CURVES, SPLIT
 from vae_simpsons.export.model import export_model
 from vae_simpsons.inference import encode, latents, rundata, sample
 from vae_simpsons.inference import traverse as traversal
-from vae_simpsons.inference.arithmetic import attribute_vector
-from vae_simpsons.inference.blocks import block_size, device_of
+from vae_simpsons.inference.blocks import block_size
 from vae_simpsons.inference.drawing import MAX_COLUMNS, ClassNames, check_drawing
 from vae_simpsons.inference.grids import Grid, pictures_in
 from vae_simpsons.inference.inputs import Picture, arrange, read_inputs, read_latents, read_one
 from vae_simpsons.inference.sample import count_steps
 from vae_simpsons.inference.walk import check_walk, walk
-from vae_simpsons.memory import keep_freed_buffers
-from vae_simpsons.models.cpu import use_fast_convolutions
-from vae_simpsons.objective import Objective
-from vae_simpsons.paths import expand_home
-from vae_simpsons.progress import Progress, format_epochs, no_progress
+from vae_simpsons.opened import OpenModel
+from vae_simpsons.progress import Progress, no_progress
 
 
-class VAE:
+class VAE(OpenModel):
     """A trained model: the one way to open a checkpoint, for Python and for the command line.
 
     Where a method takes pictures, it takes paths of images, folders or archives, Pillow's pictures, arrays (H, W, C),
     uint8 or floats from 0 to 1, tensors (C, H, W) or (n, C, H, W) in [-1, 1], and lists of such; all are prepared as
     in training. What is no picture is refused, a VAEError that names the argument. Tensors give tensors back, on the
     CPU, in [-1, 1]. Everything else gives Pillow's pictures: one for one, a `Grid` for several, which is a list that a
-    notebook shows as a grid.
-
-    Attributes:
-        network: the autoencoder, a torch module in eval mode, for whatever these methods do not offer.
-        settings: every setting of its run.
-        epochs: how many epochs it was trained for.
+    notebook shows as a grid. `OpenModel` has what a model knows of itself and of its run.
     """
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self.checkpoint = checkpoint
-        self.settings = checkpoint.settings
-        self.epochs = checkpoint.epochs
-        self.network = load_network(checkpoint).to(device)
-        if device.type == "cpu":
-            use_fast_convolutions(self.network)
-
-    def __repr__(self) -> str:
-        shape = "x".join(map(str, self.network.image_shape))
-        prior = self.settings.prior.kind
-        return f"VAE({str(self.checkpoint.path)!r}, images {shape}, prior {prior}, after {format_epochs(self.epochs)})"
-
-    @property
-    def sigma(self) -> float:
-        """The noise of a pixel, in [-1, 1], that the model was trained with, or that its last validation left."""
-        assumed = Objective(self.settings.objective, math.prod(self.network.image_shape)).assumed_sigma()
-        return self.network.learned_sigma or assumed or self.checkpoint.figures.get("sigma/residual", 1.0)
-
-    @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> "VAE":
-        """Returns the model in a last.ckpt, a best.ckpt or an export's folder, on auto, cpu, cuda or mps.
-
-        Raises:
-            VAEError: no such file, not a checkpoint, a damaged one; no such device.
-        """
-        keep_freed_buffers()
-        return cls(read_checkpoint(Path(expand_home("path", path))), pick_device(device))
-
-    from_pretrained = load  # as other libraries call it
-
-    @property
-    def class_names(self) -> list[str]:
-        """The classes that can be drawn by name; none of a model whose prior was told none (prior.labels)."""
-        return list(self.checkpoint.class_names) if self.network.prior.class_count else []
 
     def sample(self, n: int, seed: int = 0, class_names: ClassNames = None, **drawing: Any) -> Tensor:
         """Returns `n` images drawn from the prior, (n, C, H, W) on the CPU, in [-1, 1]; a seed decides each of them.
@@ -212,7 +160,7 @@ class VAE:
         """
         traversal.check_reach(self.network, reach, steps)
         start = None if x is None else read_one("x", x, self.settings.data)
-        kl = traversal.measure_kl(self.network, self._pictures_to_measure(measured_on, cache_dir, progress), progress)
+        kl = traversal.measure_kl(self.network, self.pictures_to_measure(measured_on, cache_dir, progress), progress)
         chosen = traversal.choose_dims(dims, kl)
         z = torch.zeros(self.network.latent_shape) if start is None else latents.encode(self.network, start.x)[0][0]
         rows = self._decode_rows(traversal.traverse(z, chosen, reach, steps))
@@ -230,10 +178,13 @@ class VAE:
 
         Raises:
             VAEError: no pictures there.
+
+        Source: Larsen et al., Autoencoding beyond pixels using a learned similarity metric, arXiv 1512.09300, Sec. 4.2.
         """
         with_it = self.open_pictures("plus", [plus], cache_dir, progress)
         without = self.open_pictures("minus", [minus], cache_dir, progress)
-        return attribute_vector(self.network, with_it, without, progress)
+        mean, other = (latents.mean_latent(self.network, pictures, progress) for pictures in (with_it, without))
+        return (mean - other).float()
 
     def encode_folder(
         self,
@@ -273,23 +224,8 @@ class VAE:
         Raises:
             VAEError: no pictures there; an export, which does not say where its pictures are, without `source`.
         """
-        if source is None and self.checkpoint.position is None:
-            raise VAEError("source: an exported model does not name its images. Give the folder that they are in.")
-        for name, number, low in (("samples", samples, 1), ("seed", seed, 0)):
-            if number is not None and number < low:
-                raise VAEError(f"{name}: {number} is not accepted. Give a whole number >= {low}.")
-        folder = self.checkpoint.path.parent
-        settings = replace(self.settings, data=rundata.moved_data(self.settings, source, cache_dir))
-        dataset, split_from = images_of_run(settings, folder / SPLIT, progress)
-        about = describe_run(self.checkpoint.path, self.epochs) | {
-            "device": str(device_of(self.network)),
-            "data": str(dataset.source),
-            "split_from": split_from,
-        }
-        return evaluate(
-            self.network, settings, dataset, progress, split=split, most=samples, seed=seed, quick=quick,
-            about=about, curves=read_curves(folder / CURVES), class_names=self.class_names,
-        )  # fmt: skip
+        asked = Asked(split, samples, seed, quick, self.class_names)
+        return evaluate_checkpoint(self.checkpoint, self.network, source, cache_dir, progress, asked)
 
     def export(self, folder: Path, name: str | None = None, half: bool = False, onnx: bool = False) -> list[Path]:
         """Writes the weights, a config and a model card into the empty `folder`; returns the files' paths.
@@ -302,39 +238,6 @@ class VAE:
             VAEError: what ONNX files need is not installed; onnxruntime does not compute what torch does.
         """
         return export_model(self.checkpoint, folder, name or folder.name, half, onnx)
-
-    def open_pictures(
-        self, name: str, paths: Sequence[str | Path], cache_dir: str | None = None, progress: Progress = no_progress
-    ) -> Pictures:
-        """Returns pictures of files, folders and archives, prepared as in training and read when they are needed.
-
-        Args:
-            name: what the user calls `paths`, for errors.
-
-        Raises:
-            VAEError: no such file or folder, no image in it.
-        """
-        return open_pictures(name, paths, rundata.moved_data(self.settings, None, cache_dir), progress)
-
-    def open_dataset(
-        self, source: str | Path | None = None, cache_dir: str | None = None, progress: Progress = no_progress
-    ) -> Dataset:
-        """Returns the images of the run and which of them trained, by the list that is kept beside the checkpoint.
-
-        Args:
-            source: where they are now; None: where the run found them.
-
-        Raises:
-            VAEError: they are not there; an export, which does not say where they are, without `source`.
-        """
-        return rundata.open_dataset(self.checkpoint, source, cache_dir, progress)
-
-    def _pictures_to_measure(self, source: str | Path | None, cache_dir: str | None, progress: Progress) -> Pictures:
-        if source is not None:
-            data = rundata.moved_data(self.settings, source, cache_dir)
-            return open_pictures("measured_on", [source_of(data, progress)], data, progress)
-        dataset = self.open_dataset(None, cache_dir, progress)
-        return pictures_of(dataset.pack, dataset.val)
 
     def _decode_rows(self, z: Tensor) -> Tensor:
         """Returns the images (rows, columns, C, H, W) of z (rows, columns, *latent)."""

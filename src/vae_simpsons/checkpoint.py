@@ -26,10 +26,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from vae_simpsons.configfile import from_flat, parse_tree, to_tree
+from vae_simpsons.configfile import from_flat, parse_tree
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.files import atomic_path, sync_file, sync_folder
-from vae_simpsons.models import Autoencoder, Prior, build_autoencoder, build_prior, describe_autoencoder
 from vae_simpsons.settings import Settings
 from vae_simpsons.shipped import MODELS, find_model, shipped_names
 
@@ -50,7 +49,6 @@ FILE_KINDS = {  # patterns of how files begin that are no checkpoint
     rb"": "a file of an unknown kind",
 }
 STATE = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each weight
-HALVES = (torch.float16, torch.bfloat16)
 LOCAL = ("out", "data.path", "data.cache_dir")  # settings that name folders of one machine
 
 
@@ -110,7 +108,7 @@ def write_checkpoint(checkpoint: Checkpoint) -> None:
     """Writes `checkpoint` to its path, which is at every instant a complete file, the old one if writing fails."""
     described = {
         "format_version": FORMAT_VERSION,
-        "settings": to_tree(checkpoint.settings),
+        "settings": asdict(checkpoint.settings),
         "epochs": checkpoint.epochs,
         "figures": checkpoint.figures,
         "position": None if checkpoint.position is None else asdict(checkpoint.position),
@@ -140,61 +138,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{FORMAT_VERSION}. Use the version of vae-simpsons that wrote it."
         )
     if described.pop(DIGEST, None) != digest(described, tensors):
-        raise _damaged(file, "its bytes are not those that were written")
+        raise damaged(file, "its bytes are not those that were written")
     epochs: Any = described.get("epochs")
     figures: Any = described.get("figures")
     if not _fits(epochs, int):
-        raise _damaged(file, f"epochs is {epochs!r:.40}")
+        raise damaged(file, f"epochs is {epochs!r:.40}")
     if not _fits(figures, dict):
-        raise _damaged(file, "its figures are not numbers")
+        raise damaged(file, "its figures are not numbers")
     try:
         settings = from_flat(parse_tree(described.get("settings")))
     except VAEError as e:
         raise VAEError(f"path: the settings in {file}: {e}") from None
     names = described.get("class_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _damaged(file, "its class names are not text")
+        raise damaged(file, "its class names are not text")
     return Checkpoint(file, settings, tensors, epochs, figures, _position(described.get("position"), file), names)
-
-
-def load_network(checkpoint: Checkpoint) -> Autoencoder:
-    """Returns the model, autoencoder and prior, on the CPU, in eval mode; weights must fit the settings."""
-    try:
-        wanted = describe_autoencoder(checkpoint.settings).state_dict()
-    except VAEError as e:
-        raise VAEError(f"path: {checkpoint.path} asks for too much. {e}") from None
-    weights = in_full_precision(checkpoint.weights())
-    check_tensors(weights, wanted, checkpoint.path)
-    network = build_autoencoder(checkpoint.settings)
-    network.load_state_dict(weights)
-    if checkpoint.prior_weights():  # otherwise N(0, I), with which it begins
-        network.prior = load_prior(checkpoint)
-    return network.eval()
-
-
-def load_prior(checkpoint: Checkpoint) -> Prior:
-    """Returns the prior of a checkpoint that has one; weights must fit the settings."""
-    weights, sizes = in_full_precision(checkpoint.prior_weights()), (checkpoint.settings, len(checkpoint.class_names))
-    with torch.device("meta"):
-        wanted = build_prior(*sizes).state_dict()
-    check_tensors(weights, wanted, checkpoint.path)
-    prior = build_prior(*sizes)
-    prior.load_state_dict(weights)
-    return prior
-
-
-def in_full_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns `tensors` with 16-bit numbers, as an export may have them, as the 32-bit ones that networks have."""
-    return {name: t.float() if t.dtype in HALVES else t for name, t in tensors.items()}
-
-
-def check_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Refuses `tensors` whose names, shapes or types are not those of `wanted`, naming the first that differs."""
-    for name in {**wanted, **tensors}:
-        actual, expected = _in_words(tensors.get(name)), _in_words(wanted.get(name))
-        if actual != expected:
-            reason = one_line(f"{name[:80]} is {actual}, and should be {expected}")
-            raise _damaged(path, f"its tensors do not fit its settings ({reason})")
 
 
 def digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -225,7 +183,7 @@ def _read_bytes(path: Path) -> bytes:
                 raise VAEError(f"path: {path} is {kind}. {advice}")
             header = int.from_bytes(start[:8], "little")
             if header > MAX_HEADER:
-                raise _damaged(path, f"its header claims more than {MAX_HEADER:,} bytes")
+                raise damaged(path, f"its header claims more than {MAX_HEADER:,} bytes")
             content = start + file.read()
     except FileNotFoundError:
         raise VAEError(
@@ -234,7 +192,7 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as e:
         raise VAEError(f"path: cannot read {path}: {one_line(e.strerror or e)}. Check the path.") from None
     if 8 + header > len(content):
-        raise _damaged(path, "it is cut short")
+        raise damaged(path, "it is cut short")
     return content
 
 
@@ -246,7 +204,7 @@ def _decode(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tenso
         entry = (header.get("__metadata__") or {}).get(KEY)
         described = entry and json.loads(entry)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as e:
-        raise _damaged(path, one_line(e)[:200]) from None
+        raise damaged(path, one_line(e)[:200]) from None
     if entry is None:
         names = one_line(", ".join([*header][:4])[:80])
         raise VAEError(
@@ -254,7 +212,7 @@ def _decode(content: bytes, path: Path) -> tuple[dict[str, Any], dict[str, Tenso
             "Give the last.ckpt or best.ckpt of a run."
         )
     if not isinstance(described, dict):
-        raise _damaged(path, "its description is not a JSON object")
+        raise damaged(path, "its description is not a JSON object")
     return described, tensors
 
 
@@ -265,10 +223,10 @@ def _position(tree: Any, path: Path) -> Position | None:
     try:
         position = Position(**tree)
     except TypeError:
-        raise _damaged(path, "its position in the run is incomplete") from None
+        raise damaged(path, "its position in the run is incomplete") from None
     fit = all(_fits(getattr(position, f.name), f.type) for f in fields(Position))
     if not fit or position.epoch_steps > position.steps:
-        raise _damaged(path, "its position in the run is not possible")
+        raise damaged(path, "its position in the run is not possible")
     return position
 
 
@@ -279,12 +237,6 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and (type(value) is not int or 0 <= value < 2**31)
 
 
-def _damaged(path: Path, reason: str) -> VAEError:
+def damaged(path: Path, reason: str) -> VAEError:
+    """Returns the error for a damaged checkpoint."""
     return VAEError(f"path: {path} is damaged: {reason}. Copy it again, or use another checkpoint of the run.")
-
-
-def _in_words(tensor: Tensor | None) -> str:
-    """Returns the shape and the type of a tensor in words."""
-    if tensor is None:
-        return "missing"
-    return f"{'x'.join(map(str, tensor.shape)) or 'one'} {str(tensor.dtype).removeprefix('torch.')}"

@@ -10,7 +10,7 @@ import yaml
 
 from vae_simpsons.errors import VAEError, one_line, shorten
 from vae_simpsons.paths import expand_home
-from vae_simpsons.settings import Settings, convert, keys, sections, takes_path
+from vae_simpsons.settings import Settings, keys, sections
 from vae_simpsons.shipped import CONFIGS, shipped_names
 from vae_simpsons.yamltext import YAML_ERRORS, load_yaml
 
@@ -71,14 +71,9 @@ def _build(section: type, flat: Mapping[str, Any], prefix: str = "") -> Any:
     return section(**values)
 
 
-def to_tree(settings: Settings) -> dict[str, Any]:
-    """Returns `settings` as nested mappings, ready for YAML and JSON."""
-    return asdict(settings)
-
-
 def to_yaml(settings: Settings) -> str:
     """Returns `settings` as YAML that `parse_yaml` reads back to the same values."""
-    return yaml.safe_dump(to_tree(settings), sort_keys=False, default_flow_style=False, allow_unicode=True)
+    return yaml.safe_dump(asdict(settings), sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
 def _flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -107,8 +102,8 @@ def convert_all(flat: Mapping[str, Any]) -> dict[str, Any]:
             near = nearest(key, keys())
             hint = f"Did you mean {near}?" if near else "'vae train --help' lists every setting."
             raise VAEError(f"{shorten(key)[1:-1]}: no such setting. {hint}")
-    converted = {key: convert(key, value) for key, value in flat.items()}
-    return {k: expand_home(k, v) if isinstance(v, str) and takes_path(k) else v for k, v in converted.items()}
+    converted = {key: keys()[key].convert(value) for key, value in flat.items()}
+    return {k: expand_home(k, v) if isinstance(v, str) and keys()[k].takes_path else v for k, v in converted.items()}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:

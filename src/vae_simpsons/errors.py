@@ -60,6 +60,10 @@ def shorten(value: object) -> str:
     return short.repr(value)
 
 
-def cannot_write(name: str, path: object, error: OSError, give: str = "folder") -> VAEError:
-    """Returns the error for a `path` that cannot be written, where the user should give another `give`."""
-    return VAEError(f"{name}: cannot write {path}: {one_line(error.strerror or error)}. Give another {give}.")
+@contextmanager
+def writing(name: str, path: object, give: str = "path") -> Iterator[None]:
+    """Makes of an OSError in the block the error for a `path`, called `name`, where the user should `give` another."""
+    try:
+        yield
+    except OSError as e:
+        raise VAEError(f"{name}: cannot write {path}: {one_line(e.strerror or e)}. Give another {give}.") from None

@@ -6,6 +6,7 @@ What writes raises OSError where the disk is full or failing, or the path cannot
 import csv
 import errno
 import os
+import re
 import shutil
 import time
 import uuid
@@ -20,12 +21,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike
 
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.progress import warn
 
 TEMPORARY = ".vae-temporary-"  # how the names of temporary files and folders begin
 ABANDONED_S = 3600  # a temporary folder without a change for this long was left by a process that was killed
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # from some file systems of clusters
+KINDS = {  # of outputs that are replaced, by their endings, and how such files begin
+    ".png": ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ".gif": ("GIF", rb"GIF8[79]a"),
+    ".webp": ("WEBP", rb"RIFF....WEBP"),
+    ".html": ("HTML page", rb"\s*<!doctype html"),
+}
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # from file systems that do not implement fsync
 
 
@@ -66,7 +73,7 @@ def publish_folder(folder: Path) -> Iterator[Path]:
 @contextmanager
 def output_folder(name: str, folder: Path) -> Iterator[Path]:
     """Yields an empty temporary folder, which becomes the output `folder` of a command, called `name` in its errors."""
-    try:
+    with writing(name, folder, "folder"):
         if folder.exists() and not folder.is_dir():
             raise VAEError(f"{name}: {folder} is a file. Give a new folder.")
         if folder.exists() and any(folder.iterdir()):
@@ -75,8 +82,23 @@ def output_folder(name: str, folder: Path) -> Iterator[Path]:
             folder.rmdir()  # Windows does not rename onto an existing folder
         with publish_folder(folder) as temporary:
             yield temporary
-    except OSError as e:
-        raise cannot_write(name, folder, e) from None
+
+
+def check_target(name: str, path: Path, *endings: str) -> None:
+    """Refuses an output `path`, called `name`, before any work: without one of `endings`, a folder, or another's file.
+
+    A file that is no output of this kind is not overwritten.
+    """
+    ending = path.suffix.lower()
+    if ending not in endings:
+        raise VAEError(f"{name}: {path} does not end in {' or '.join(endings)}, what is written. Give such a name.")
+    if path.is_dir():
+        raise VAEError(f"{name}: {path} is a folder. Give the name of a file in it.")
+    kind, beginning = KINDS.get(ending, ("", b""))
+    if path.exists() and path.stat().st_size:
+        with open(path, "rb") as file:
+            if not re.match(beginning, file.read(64), re.DOTALL | re.IGNORECASE):
+                raise VAEError(f"{name}: {path} exists and is no {kind}; it is not overwritten. Give another name.")
 
 
 def remove_temporary(folder: Path, unchanged_for_s: float = 0) -> None:
@@ -146,10 +168,23 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def check_writable(name: str, path: Path) -> None:
+    """Refuses a folder, called `name`, that cannot be made or written in, naming the part of the path in the way."""
+    existing = existing_part(path)
+    if not existing.is_dir():
+        raise VAEError(f"{name}: {existing} is a file. Give a new folder.")
+    if not os.access(existing, os.W_OK):
+        raise VAEError(f"{name}: cannot write in {existing}: permission denied. Give another folder.")
+
+
+def existing_part(path: Path) -> Path:
+    """Returns `path`, or the last of its parents that exists."""
+    return next(p for p in (path, *path.absolute().parents) if p.exists())
+
+
 def check_free_space(folder: Path, needed_bytes: int) -> None:
     """Refuses, with an OSError, to start writing what will not fit into `folder`, which need not exist yet."""
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    free_bytes = shutil.disk_usage(existing).free
+    free_bytes = shutil.disk_usage(existing_part(folder)).free
     if free_bytes < needed_bytes:
         raise OSError(f"it takes {format_bytes(needed_bytes)}, and {format_bytes(free_bytes)} are free")
 
@@ -192,6 +227,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
     """Writes a table as CSV in UTF-8; file names that are no valid Unicode keep their bytes."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows(chain([columns], rows))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table that `write_csv` wrote, by column; csv.Error where it is none."""
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
 
 
 def _temporary_path(path: Path) -> Path:

@@ -10,10 +10,10 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
-from vae_simpsons.errors import VAEError, cannot_write
-from vae_simpsons.files import atomic_path
+from vae_simpsons.errors import writing
+from vae_simpsons.files import atomic_path, check_target
 
 PADDING = 2  # pixels of white around each image of a grid
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -44,6 +44,12 @@ def make_grid(pixels: Tensor, nrow: int) -> Tensor:
     return torch.cat(list(_strips(iter(pixels), min(nrow, len(pixels)))), dim=1)
 
 
+def make_sheet(pixels: Tensor, rows: int, columns: int) -> Tensor:
+    """Returns uint8 images (n, C, H, W) as one picture (C, h, w), row by row without gaps; black where none is left."""
+    full = pad(pixels, (0, 0) * 3 + (0, rows * columns - len(pixels))).unflatten(0, (rows, columns))
+    return full.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (C, rows * H, columns * W)
+
+
 def interleave_rows(top: Tensor, bottom: Tensor, nrow: int) -> Tensor:
     """Returns two sets of images (N, C, H, W) as one for make_grid: a row of `top`, below it that of `bottom`, ..."""
     rows = []
@@ -64,42 +70,21 @@ def write_grid(name: str, path: Path, images: Iterable[Tensor], count: int, nrow
 
     `name` is what the user calls `path`, for the VAEError of one that no PNG should be, or can be, written to.
     """
-    check_png_target(name, path)
+    check_target(name, path, ".png")
     singly = chain.from_iterable(images)
     first = next(singly)
     channels, height, width = first.shape
     columns, rows = min(nrow, count), -(-count // nrow)
     size = (rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING)
-    try:
+    with writing(name, path):
         _write_rows(path, _strips(chain([first], singly), columns), channels, *size)
-    except OSError as e:
-        raise cannot_write(name, path, e, "path") from None
 
 
 def write_each(name: str, folder: Path, images: Iterable[Tensor], names: Iterable[str]) -> None:
     """Writes uint8 images, in blocks (n, C, H, W), to `folder`, called `name`, each under the next of `names`."""
-    path = folder
-    try:
-        for file, image in zip(names, chain.from_iterable(images), strict=False):
-            path = folder / file
-            write_png(path, image)
-    except OSError as e:
-        raise cannot_write(name, path, e, "path") from None
-
-
-def check_png_target(name: str, path: Path) -> None:
-    """Refuses a path, called `name`, that is no .png, is a folder, or is a file and no PNG."""
-    if path.suffix.lower() != ".png":
-        raise VAEError(f"{name}: {path} does not end in .png, the format written. Give a name like samples.png.")
-    if path.is_dir():
-        raise VAEError(f"{name}: {path} is a folder. Give the name of a file, say {path / 'samples.png'}.")
-    if path.exists() and path.stat().st_size and not _is_png(path):
-        raise VAEError(f"{name}: {path} exists and is no PNG; it is not overwritten. Give another name.")
-
-
-def _is_png(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
+    for file, image in zip(names, chain.from_iterable(images), strict=False):
+        with writing(name, folder / file):
+            write_png(folder / file, image)
 
 
 def _strips(images: Iterator[Tensor], columns: int) -> Iterator[Tensor]:

@@ -1,67 +1,28 @@
 """Every setting with its type, range, default and meaning: one field of a section, which is a dataclass."""
 
-import re
-from collections import namedtuple
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from math import inf, isfinite
 from operator import attrgetter
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from jsonargparse.typing import restricted_number_type, restricted_string_type
-
-from vae_simpsons.errors import VAEError, shorten
-from vae_simpsons.yamltext import YAML_ERRORS, is_decimal, load_yaml
+from vae_simpsons.errors import VAEError
+from vae_simpsons.settingtypes import (
+    Average,
+    Count,
+    Factor,
+    Levels,
+    Machines,
+    NotNegative,
+    Positive,
+    Range,
+    Setting,
+    Share,
+    Side,
+    Text,
+    setting,
+)
 
 TOONS = "toons"  # the value of data.path that selects the cartoon faces drawn by this program
-MAX_VALUE = 100  # characters of text for a number, choice or list, which is read as YAML
-Setting = namedtuple("Setting", ("type", "default", "meaning"))  # as it is declared
-NULLS = (None, "null", "Null", "NULL")  # as in YAML
-# Types that stand for a type.
-TAKES: dict[type, set[type]] = {bool: {bool}, int: {int, str}, float: {float, int, str}, str: {str}}
-
-
-class Range(NamedTuple):
-    """Limits of a number: low <= number <= high, number > above."""
-
-    low: float = -inf
-    high: float = inf
-    above: float = -inf
-
-
-@cache
-def ranged(base: type, limits: Range) -> Any:
-    """Returns jsonargparse's type of numbers within `limits`, named in words."""
-    signs = [(sign, n) for sign, n in ((">", limits.above), (">=", limits.low), ("<=", limits.high)) if isfinite(n)]
-    name = "a whole number " if base is int else "a number "
-    name += " and ".join(f"{sign} {n}" for sign, n in signs)
-    return restricted_number_type(name, base, signs + ([] if base is int else [("<", inf)]))
-
-
-# What can name a file, in bytes too, which Python writes as the surrogates DC80 to DCFF.
-FileName = restricted_string_type(
-    "text, not empty (in quotes if it looks like a number)", r"(?s)(?=.*\S)[^\0\ud800-\udc7f\udd00-\udfff]*\Z"
-)
-NUMBER = r"-?\d+(\.\d+)?(e[-+]?\d+)?"
-LEVELS = rf" *(u?int16|u?int32|float32) +{NUMBER} +{NUMBER} *"
-LevelsText = restricted_string_type("levels, such as 'uint16 0 4095, float32 0 1'", rf"{LEVELS}(,{LEVELS})*\Z")
-Text = Annotated[str, FileName]
-Levels = Annotated[str, LevelsText]
-Count = Annotated[int, Range(1, 1_000_000)]
-Side = Annotated[int, Range(1, 4096)]
-Machines = Annotated[int, Range(1, 1024)]
-Positive = Annotated[float, Range(above=0)]
-NotNegative = Annotated[float, Range(low=0)]
-Share = Annotated[float, Range(low=0, high=1)]
-Factor = Annotated[float, Range(above=0, high=1)]
-Average = Annotated[float, Range(low=0, high=0.999999)]
-
-
-def setting(default: Any, meaning: str) -> Any:
-    """Declares a field of a section."""
-    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True)
@@ -220,13 +181,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         for key, value in to_flat(self).items():
-            if convert(key, value) != value:  # text, or a list where a tuple belongs
-                raise bad_value(key, value)
+            if keys()[key].convert(value) != value:  # text, or a list where a tuple belongs
+                raise keys()[key].refusal(value)
         self._check_data()
         if self.model.latent == "vector":
             self._check_widths()
         else:
-            self._check_factor()
+            self._check_divisible(self.model.factor, "model.factor", "")
         if self.prior.kind != "normal" and not self.model.variational:
             raise VAEError(
                 f"prior.kind: {self.prior.kind} with model.variational false. A plain autoencoder is not drawn from. "
@@ -245,8 +206,8 @@ class Settings:
         if resize and self.data.crop == "none":
             raise VAEError(f"data.resize: {resize} has no effect with data.crop none. Leave it out, or crop center.")
         if resize and resize < (short := min(self.data.size)):
-            reason = f"is less than data.image_size {short}, which is cropped from it"
-            raise VAEError(f"data.resize: {resize} {reason}. Give {short} or more.")
+            cropped = f"data.image_size {short}, which is cropped from it"
+            raise VAEError(f"data.resize: {resize} is less than {cropped}. Give {short} or more.")
 
     def _check_widths(self) -> None:
         stages = len(self.model.widths)
@@ -256,17 +217,13 @@ class Settings:
             raise VAEError(f"model.widths: {stages} stages, but 12 halve 4096 pixels to one. Give fewer.")
         self._check_divisible(2**stages, f"2 for each of the {stages} model.widths", ", or fewer widths")
 
-    def _check_factor(self) -> None:
-        self._check_divisible(self.model.factor, "model.factor", "")
-
     def _check_divisible(self, by: int, why: str, otherwise: str) -> None:
         names = ("", "") if isinstance(self.data.image_size, int) else ("height ", "width ")
         for name, side in zip(names, self.data.size, strict=True):
             if side % by:
                 near = " or ".join(str(n * by) for n in (side // by, side // by + 1) if n)
-                raise VAEError(
-                    f"data.image_size: {name}{side} is not divisible by {by} ({why}). Give {near}{otherwise}."
-                )
+                reason = f"{name}{side} is not divisible by {by} ({why})"
+                raise VAEError(f"data.image_size: {reason}. Give {near}{otherwise}.")
 
 
 @cache
@@ -282,89 +239,12 @@ def sections(name: str = "", section: type | None = None) -> dict[str, type]:
 @cache
 def keys() -> dict[str, Setting]:
     """Returns the declaration of every setting by dotted name."""
+    declared = ((f"{name}.{f.name}".lstrip("."), f) for name, of in sections().items() for f in fields(of))
     return {
-        f"{name}.{f.name}".lstrip("."): Setting(f.type, f.default, f.metadata["meaning"])
-        for name, section in sections().items()
-        for f in fields(section)
-        if not is_dataclass(f.type)
+        key: Setting(key, f.type, f.default, f.metadata["meaning"]) for key, f in declared if not is_dataclass(f.type)
     }
 
 
 def to_flat(settings: Settings) -> dict[str, Any]:
     """Returns the value of every setting by dotted name."""
     return {key: attrgetter(key)(settings) for key in keys()}
-
-
-def convert(key: str, value: Any) -> Any:
-    """Returns `value`, or what YAML makes of it if it is text, as the type of the setting `key`, or raises VAEError."""
-    options = _options(keys()[key].type)
-    if None in options and value in NULLS:
-        return None
-    if None in options and FileName in options and str(value).lower() == "none":
-        raise VAEError(f"{key}: {value} is not accepted. Give null for none, or ./{value} for a folder of that name.")
-    is_yaml = isinstance(value, str) and FileName not in options and len(value) <= MAX_VALUE
-    for option in options:
-        with suppress(OverflowError, *YAML_ERRORS):
-            return _convert_to(option, load_yaml(value) if is_yaml else value)
-    raise bad_value(key, value)
-
-
-def _convert_to(option: Any, value: Any) -> Any:
-    """Returns `value` as what one of `_options` allows, or raises an error."""
-    if get_origin(option) is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert_to(_options(get_args(option)[0])[0], part) for part in value)
-    if isinstance(option, type):
-        base = next(base for base in TAKES if issubclass(option, base))
-        if type(value) in TAKES[base] and (base is str or is_decimal(str(value))):
-            return base(option(value))
-    elif type(value) is type(option) and value == option:
-        return option
-    raise ValueError
-
-
-def _options(hint: Any) -> list[Any]:
-    """Returns what a type allows: types, and the values of Literal and None."""
-    if get_origin(hint) in (Union, UnionType, Literal):
-        return [option for part in get_args(hint) for option in _options(part)]
-    if get_origin(hint) is Annotated:
-        base, limits = get_args(hint)
-        return [ranged(base, limits) if isinstance(limits, Range) else limits]
-    return [None if hint is NoneType else hint]
-
-
-def takes_path(key: str) -> bool:
-    """Whether the setting `key` is a path."""
-    return FileName in _options(keys()[key].type)
-
-
-def accepts(key: str) -> str:
-    """Returns in words what the setting `key` accepts: 'a whole number >= 1'."""
-    *others, last = [_describe(option)[1] for option in _options(keys()[key].type)]
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def metavar(key: str) -> str:
-    """Returns what the flag of the setting `key` takes, as help shows it: INT, PATH, {center,none}."""
-    shown = [_describe(option)[0] for option in _options(keys()[key].type) if option is not None]
-    return "|".join(shown) if any(map(str.isupper, shown)) else "{" + ",".join(shown) + "}"
-
-
-def _describe(option: Any) -> tuple[str, str]:
-    """Returns one of `_options` as a metavar and in words."""
-    if get_origin(option) is tuple:
-        numbers = _options(get_args(option)[0])[0].__name__.removeprefix("a ").replace("number", "numbers")
-        return "[INT,INT,...]", f"a list of {numbers}, written [32, 64]"
-    if option is bool:
-        return "BOOL", "true or false"
-    if isinstance(option, type):
-        shown = {int: "INT", float: "NUMBER", str: "PATH" if option is FileName else "TEXT"}
-        return next(shown[base] for base in shown if issubclass(option, base)), option.__name__
-    return str(option), "null" if option is None else str(option)
-
-
-def bad_value(key: str, value: Any) -> VAEError:
-    """Returns the error for a value that `key` does not accept."""
-    shown = "null" if value is None else shorten(list(value) if isinstance(value, tuple) else value)
-    if isinstance(value, str) and re.match(r"[-+]?\.?(\d|nan|inf)", value):  # a number, from a flag
-        shown = shown[1:-1]
-    return VAEError(f"{key}: {shown} is not accepted. Give {accepts(key)}.")

@@ -130,13 +130,6 @@ def test_write_makes_the_files_and_the_table_of_their_factors(tmp_path):
             assert np.array_equal(np.asarray(Image.open(tmp_path / "set" / row["file"])), pixels(drawn[i], 32))
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
-    (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(OSError, match="not empty"):
-        write_toons(tmp_path, 2, seed=0, size=16)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
-
-
 def keep(count, seed, size, folder):
     return cached_toons(count, seed, size, folder, no_progress)
 

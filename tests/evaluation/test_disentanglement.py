@@ -38,7 +38,7 @@ def test_mutual_information_is_scikit_learns_of_the_same_bins():
     factors = planted(700)
     mu = latents(factors, noise=0.5)
     found = disentanglement.information(mu, factors)
-    codes = disentanglement._codes(mu)
+    codes, _ = disentanglement._coded(mu, {})
     for f, name in enumerate(found.names):
         classes = disentanglement._classes(factors[name])
         for d in range(5):

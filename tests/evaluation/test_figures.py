@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,14 @@ import torch
 import vae_simpsons.evaluation
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.blocks import BLOCK, in_blocks, noise_source
-from vae_simpsons.evaluation.figures import Figure, jackknife_error, mean_figure, require, standard_error
+from vae_simpsons.evaluation.figures import (
+    Figure,
+    jackknife_error,
+    mean_figure,
+    require,
+    standard_error,
+    value_and_error,
+)
 
 FILES = sorted(Path(vae_simpsons.evaluation.__file__).parent.rglob("*.py"))
 ALLOWED = {"errors", "images", "objective", "progress", "evaluation"}
@@ -88,3 +96,21 @@ def test_every_definition_is_one_line(path):
     module = importlib.import_module(".".join(["vae_simpsons", *parts]).removesuffix(".__init__"))
     for definition in getattr(module, "DEFINITIONS", {}).values():
         assert 20 < len(definition) < 120 and "\n" not in definition
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.05541, 0.0012, "0.0554 ± 0.0012"),
+        (-8898.1, 22.0, "-8,898 ± 22"),
+        (-8898.1, 220.0, "-8,898 ± 220"),
+        (64, None, "64"),
+        (0.5, 0.0, "0.5"),
+        (18.2, None, "18.2"),
+        (4.605, 2e-9, "4.605"),
+        (4.605, 2e-8, "4.605 ± 2.0e-08"),
+        (math.nan, 0.1, "not a number"),
+    ],
+)
+def test_a_value_has_the_digits_that_its_error_leaves(value, error, text):
+    assert value_and_error(Figure("", value, error, 1, "")) == text

@@ -1,6 +1,5 @@
 """The report: one file that loads nothing, says everything, and trusts nobody's names."""
 
-import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,7 +14,7 @@ from vae_simpsons.evaluation.curves import curve_charts, grouped
 from vae_simpsons.evaluation.disentanglement import Information
 from vae_simpsons.evaluation.embed import data_uri, draw_grid
 from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.report import value_and_error, write_report
+from vae_simpsons.evaluation.report import write_report
 from vae_simpsons.evaluation.result import Evaluation, LatentMap, Neighbours, Reconstructions, Traversal
 
 EVIL = "<script>alert(1)</script>\"'&\u202e\n"
@@ -225,21 +224,6 @@ def test_ticks_are_round_and_inside(low, high):
     found = ticks(low, high)
     assert 2 <= len(found) <= 6 and all(low <= tick <= high for tick in found)
     assert all(len(f"{tick:.6g}".replace("-", "").replace(".", "").strip("0")) <= 3 for tick in found)
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.0554321, 0.00121, "0.0554 ± 0.0012"),
-        (-8905.53, 12.3, "−8,906 ± 12"),
-        (18.2, None, "18.2"),
-        (7.0, 0.0, "7"),
-        (math.nan, 0.1, "not a number"),
-        (4.635, 2e-9, "4.635 ± 2.0e−09"),
-    ],
-)
-def test_a_value_has_the_digits_that_its_error_leaves(value, error, text):
-    assert value_and_error(Figure("f", value, error, 3, "")) == text
 
 
 def test_a_picture_keeps_to_its_budget_and_small_ones_lose_nothing():

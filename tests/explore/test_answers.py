@@ -16,9 +16,10 @@ from conftest import TINY, draw_pictures, flags
 from vae_simpsons import VAE
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.posterior import find_components
 from vae_simpsons.explore.answers import Answers
 from vae_simpsons.explore.collection import gather
-from vae_simpsons.explore.directions import component_directions, find_components, top_dimensions
+from vae_simpsons.explore.directions import component_directions, top_dimensions
 from vae_simpsons.explore.pictures import sheet
 from vae_simpsons.progress import no_progress
 
@@ -115,7 +116,7 @@ def test_the_map_has_a_users_pictures_by_folder(model, tmp_path):
 def test_latents_that_are_not_finite(model, monkeypatch):
     found, _ = gather(model, [], 5, None, no_progress)
     nothing = torch.full((5, 8), torch.nan)
-    monkeypatch.setattr("vae_simpsons.explore.collection.encode", lambda network, x: (nothing, nothing))
+    monkeypatch.setattr("vae_simpsons.inference.latents.encode", lambda network, x: (nothing, nothing))
     with pytest.raises(VAEError, match="^path: the model encodes pictures to numbers that are not finite."):
         Answers(model, found, None, no_progress)
 

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from vae_simpsons.errors import VAEError
-from vae_simpsons.inference.animation import FRAME_MS, check_walk_target, write_animation
+from vae_simpsons.files import check_target
+from vae_simpsons.inference.grids import FORMATS, FRAME_MS, write_animation
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "sub/A.GIF"])
@@ -19,11 +20,10 @@ def test_each_picture_is_a_frame_and_they_repeat(tmp_path, name):
 
 
 def test_targets(tmp_path):
-    assert check_walk_target("--out", tmp_path / "a.gif") and not check_walk_target("--out", tmp_path / "a.png")
     (tmp_path / "folder.gif").mkdir()
     (tmp_path / "letter.webp").write_text("Dear Marge")
-    for name, said in (("folder.gif", "is a folder"), ("letter.webp", "is no WEBP"), ("a.mp4", "ends in none of")):
+    for name, said in (("folder.gif", "is a folder"), ("letter.webp", "is no WEBP"), ("a.mp4", "does not end in")):
         with pytest.raises(VAEError, match=f"^--out: .*{said}"):
-            check_walk_target("--out", tmp_path / name)
+            check_target("--out", tmp_path / name, *FORMATS)
     with pytest.raises(VAEError, match="^--out: cannot write"):
         write_animation("--out", tmp_path / "letter.webp" / "a.gif", [Image.new("RGB", (8, 8))])

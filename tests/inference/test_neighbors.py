@@ -8,8 +8,9 @@ from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.index import Facts, Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
+from vae_simpsons.evaluation import memorisation
 from vae_simpsons.inference import neighbors
-from vae_simpsons.inference.neighbors import FEATURES, PIXELS, feature_spaces, find_neighbors, nearest_numbers
+from vae_simpsons.inference.neighbors import FEATURES, PIXELS, feature_spaces, find_neighbors
 from vae_simpsons.progress import no_progress
 
 
@@ -25,12 +26,12 @@ def random_pixels(count: int, size: int = 8) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("block", [4, 2048])
-def test_the_nearest_are_those_of_a_plain_search(monkeypatch, block):
-    monkeypatch.setattr(neighbors, "BLOCK", block)
+@pytest.mark.parametrize("rows", [2, 512])
+def test_the_nearest_are_those_of_a_plain_search(monkeypatch, rows):
+    monkeypatch.setattr(memorisation, "QUERIES", rows)
     points, mirrored, training = (torch.randn(n, 5) for n in (3, 3, 30))
     distances = torch.minimum(torch.cdist(points, training), torch.cdist(mirrored, training))
-    assert torch.equal(nearest_numbers(points, mirrored, training, 6), distances.argsort(1)[:, :6])
+    assert torch.equal(memorisation.nearest_numbers(points, mirrored, training, 6), distances.argsort(1)[:, :6])
 
 
 def test_a_copy_and_a_mirrored_copy_are_found_and_told_from_new_images(tmp_path):

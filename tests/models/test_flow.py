@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vae_simpsons.models.priors import FlowPrior, build_velocity, flow_loss, heun, standardise
+from vae_simpsons.models.build import build_velocity
+from vae_simpsons.models.priors import FlowPrior, flow_loss, heun, standardise
 from vae_simpsons.models.priors.flow import GUIDED
 from vae_simpsons.models.priors.transformer import patch_size
 

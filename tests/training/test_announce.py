@@ -10,7 +10,7 @@ from test_stages import FLOW, assert_equal_runs
 from test_stages import train as train_both
 
 from conftest import flags
-from vae_simpsons.checkpoint import load_network, read_checkpoint
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.data.batches import Batch
@@ -19,6 +19,7 @@ from vae_simpsons.data.index import Index
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.data.split import Split
 from vae_simpsons.errors import VAEError
+from vae_simpsons.loading import load_network
 from vae_simpsons.models import check_prior_size
 from vae_simpsons.progress import format_about, no_progress
 from vae_simpsons.training import announce, stages

@@ -8,9 +8,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from conftest import TINY, flags
-from vae_simpsons.checkpoint import AVERAGE, NETWORK, load_network, read_checkpoint
+from vae_simpsons.checkpoint import AVERAGE, NETWORK, read_checkpoint
 from vae_simpsons.cli import main
-from vae_simpsons.training.averaging import average_of, decay_at, update_average
+from vae_simpsons.loading import load_network
+from vae_simpsons.training.averaging import decay_at, update_average
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import AutoencoderStage
 
@@ -30,7 +31,7 @@ def test_the_average_is_torchs_with_the_same_decays():
         kept = decays[int(count) - 1]
         return kept * average + (1 - kept) * weight
 
-    theirs, ours = AveragedModel(network, avg_fn=torchs), average_of(network)
+    theirs, ours = AveragedModel(network, avg_fn=torchs), AveragedModel(network).requires_grad_(False)
     theirs.update_parameters(network)
     for step in range(12):
         network(torch.randn(5, 3, 4, 4))  # BatchNorm's statistics change too

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from conftest import CONFIGS, flags
-from vae_simpsons.checkpoint import load_network, read_checkpoint
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat, read_yaml
+from vae_simpsons.loading import load_network
 
 SHRUNK = {
     "data.toons": "24",

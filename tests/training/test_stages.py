@@ -16,15 +16,16 @@ from test_resuming import Killed, killed_after, signal_in_validation, soak
 from torch.nn.parallel import DistributedDataParallel
 
 from conftest import TINY, draw_pictures, flags
-from vae_simpsons.checkpoint import load_network, read_checkpoint
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.errors import VAEError
+from vae_simpsons.files import read_csv
+from vae_simpsons.loading import load_network
 from vae_simpsons.training import fitting, run
 from vae_simpsons.training.resuming import check_resumable, check_resume
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stage import StageModule
 from vae_simpsons.training.stages import PriorStage
-from vae_simpsons.training.table import read_table
 
 SMALL_FLOW = {"prior.epochs": "2", "prior.batch_size": "8", "prior.width": "16", "prior.depth": "1"}
 FLOW = TINY | SMALL_FLOW | {"prior.kind": "flow", "optimizer.ema": "0.9", "trainer.log_every_n_steps": "2"}
@@ -64,8 +65,8 @@ def test_both_stages_leave_their_tensors_tables_pictures_and_curves(undisturbed)
     assert kinds == {"network", "average", "prior", "prior_average", "optimizer", "epoch_sums"}
     assert {name.split(".")[1] for name in last.tensors if name.startswith("optimizer.")} == {"velocity"}
     assert (last.position.stage, last.position.epochs, last.position.steps, last.epochs) == ("prior", 2, 6, 2)
-    assert [row["step"] for row in read_table(folder / "metrics.csv")] == ["3", "6"]
-    (_, row) = read_table(folder / "prior_metrics.csv")
+    assert [row["step"] for row in read_csv(folder / "metrics.csv")] == ["3", "6"]
+    (_, row) = read_csv(folder / "prior_metrics.csv")
     assert list(row) == ["epoch", "step", "train/loss", "val/loss", "train/lr", "time_s"]
     assert last.figures["prior_val/loss"] == pytest.approx(float(row["val/loss"])) and "val/mse" in last.figures
     assert (folder / "pictures" / "prior_samples_0002.png").exists()
@@ -110,7 +111,7 @@ def test_a_run_killed_while_it_encodes_or_after_an_epoch_that_is_not_saved_leave
         patched.setattr(SaveCheckpoints, "on_train_epoch_end", in_second_stage(raise_killed))
         with pytest.raises(Killed):
             train(tmp_path / "run", pictures)
-    assert len(read_table(tmp_path / "run" / "prior_metrics.csv")) == 1
+    assert len(read_csv(tmp_path / "run" / "prior_metrics.csv")) == 1
     with monkeypatch.context() as patched:
         patched.setattr(PriorStage, "start", raise_killed)
         with pytest.raises(Killed):
@@ -317,7 +318,7 @@ def processes(*arguments: str) -> subprocess.Popen:
 def stop_at(folder: Path, table: str, rows: int, given: list[str]) -> None:
     """Starts two processes that train in `folder`, and stops them by a signal to the first at a row of a table."""
     run, path = processes(*given, f"--out={folder}"), folder / table
-    while not (path.exists() and len(read_table(path)) >= rows) and run.poll() is None:
+    while not (path.exists() and len(read_csv(path)) >= rows) and run.poll() is None:
         time.sleep(0.02)
     run.send_signal(signal.SIGTERM)
     run.communicate(timeout=500)
@@ -333,7 +334,7 @@ def test_two_processes_train_both_stages_and_resume_within_the_second_and_before
     said, errors = alone.communicate(timeout=500)
     assert (alone.returncode, errors) == (0, ""), errors
     assert "2 processes" in said and said.count("epoch 1/2 ") == said.count("epoch 1/60 ") == 1
-    losses = [float(row["val/loss"]) for row in read_table(tmp_path / "alone" / "prior_metrics.csv")]
+    losses = [float(row["val/loss"]) for row in read_csv(tmp_path / "alone" / "prior_metrics.csv")]
     assert len(losses) == 60 and max(losses) - min(losses) < 0.1  # two processes, the same images and noise each time
     for name, table, rows in (("within", "prior_metrics.csv", 1), ("between", "metrics.csv", 2)):
         stop_at(tmp_path / name, table, rows, flags(both))

@@ -23,7 +23,7 @@ from vae_simpsons.data.dataset import load_dataset
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.result import Evaluation
-from vae_simpsons.images import normalise
+from vae_simpsons.images import normalise, shrink
 from vae_simpsons.progress import no_progress
 from vae_simpsons.settings import keys
 from vae_simpsons.training import evaluating, projector
@@ -85,7 +85,7 @@ def test_the_projector_has_the_latents_classes_and_pictures_of_the_validation_im
 def test_the_largest_projector_fits_into_a_browsers_graphics():
     side = math.ceil(math.sqrt(projector.MOST_POINTS))
     assert projector.MOST_POINTS <= 4000 and side * projector.THUMBNAIL <= projector.MOST_PIXELS == 8192
-    assert projector.shrink(torch.zeros(2, 1, 256, 64, dtype=torch.uint8)).shape == (2, 1, 32, 8)
+    assert shrink(torch.zeros(2, 1, 256, 64, dtype=torch.uint8), 32).shape == (2, 1, 32, 8)
 
 
 def test_names_of_strangers_stay_in_their_cell(tmp_path):

@@ -14,12 +14,13 @@ from conftest import TINY, flags
 from vae_simpsons.checkpoint import Checkpoint, read_checkpoint
 from vae_simpsons.cli import main
 from vae_simpsons.configfile import from_flat, read_yaml
+from vae_simpsons.files import read_csv
 from vae_simpsons.objective import elbo, implied_sigma
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.saving import SaveCheckpoints
 from vae_simpsons.training.stages import autoencoder
-from vae_simpsons.training.table import read_table, write_table
+from vae_simpsons.training.table import write_table
 from vae_simpsons.training.writer import Writer
 
 
@@ -248,4 +249,4 @@ def test_a_figure_that_is_new_to_a_resumed_run_gets_a_column(tmp_path):
     write_table(
         tmp_path / "metrics.csv", [{"epoch": 1, "val/mse": "0.5"}, {"epoch": 2, "val/mse": "0.4", "val/new": "3"}]
     )
-    assert [row["val/new"] for row in read_table(tmp_path / "metrics.csv")] == ["", "3"]
+    assert [row["val/new"] for row in read_csv(tmp_path / "metrics.csv")] == ["", "3"]

@@ -14,7 +14,6 @@ CHOSEN = [key for key in keys() if key.startswith(SECTIONS) and key != "trainer.
 
 
 def add_fit_prior_options(parser: Parser) -> None:
-    """Adds the options of `vae fit-prior`."""
     add_checkpoint(parser)
     folder = "new run folder (default runs/<name>-<kind>/<time>)"
     parser.add_argument("--out", metavar="PATH", default=SUPPRESS, help=folder)

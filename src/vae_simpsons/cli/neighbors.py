@@ -4,10 +4,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_simpsons.cli.looking import add_model, add_run_images
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
-from vae_simpsons.cli.trained import load_model
-from vae_simpsons.errors import UsageError, cannot_write, renamed
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_option
+from vae_simpsons.cli.trained import add_model, load_model
+from vae_simpsons.errors import UsageError, renamed, writing
+from vae_simpsons.progress import progress_bar
 
 NAMED = 8  # images whose nearest training images are printed by name
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 def add_neighbors_options(parser: Parser) -> None:
-    """Adds the options of `vae neighbors`."""
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, folders, or zips and tars of images")
     parser.add_argument("--samples", type=int, metavar="INT", help="this many samples of the model, instead of images")
     add_number(parser, "--seed", 0, "of the samples", 0)
     add_number(parser, "-k", 7, "neighbours of each", 1)
-    parser.add_argument("--out", default="neighbors.png", metavar="PATH", help="grid (default neighbors.png)")
-    add_run_images(parser, "where the training images are now (default: where the run found them)")
+    add_option(parser, "--out", "neighbors.png", "PATH", "grid")
+    pictures = "where the training images are now (default: where the run found them)"
+    parser.add_argument("--data.path", dest="path", metavar="PATH", help=pictures)
     add_model(parser)
 
 
-def run_neighbors(options: Namespace) -> int:
+def run_neighbors(options: Namespace) -> None:
     """Writes a grid with the nearest training images in pixels and in features, and prints the memorisation figures."""
     if bool(options.images) == (options.samples is not None):
         raise UsageError("give images or --samples INT, one of them. See 'vae neighbors --help'.")
-    from vae_simpsons.images import check_png_target, denormalise, write_png
+    from vae_simpsons.files import check_target
+    from vae_simpsons.images import denormalise, write_png
     from vae_simpsons.inference import neighbors
     from vae_simpsons.inference.grids import draw_grid
-    from vae_simpsons.progress import progress_bar
 
     path = Path(options.out)
-    check_png_target("--out", path)
+    check_target("--out", path, ".png")
     model = load_model(options)
     with renamed(path="--ckpt", n="--samples"):
         if options.images:
@@ -52,16 +52,13 @@ def run_neighbors(options: Namespace) -> int:
     pixels, labels = neighbors.neighbor_rows(queries, found)
     columns = len(pixels) // len(labels)
     titles = ["query", "nearest", *(str(i) for i in range(2, columns))]
-    try:
+    with writing("--out", path):
         write_png(path, draw_grid(pixels, columns, labels, titles))
-    except OSError as e:
-        raise cannot_write("--out", path, e, "path") from None
     what = f"{len(queries):,} {'image' if options.images else 'sample'}{'' if len(queries) == 1 else 's'}"
     lines.append(f"{what}, each with its {columns - 1} nearest training images, in {path}")
     for name, *nearest in zip(names[:NAMED], *(result.paths for result in found), strict=False):
         lines.append(f"  {name}: " + ", ".join(f"in {f.space} {n[0]}" for f, n in zip(found, nearest, strict=True)))
     print("\n".join([*lines, *describe(found), *([lacking] if lacking else [])]))
-    return 0
 
 
 def describe(found: "Sequence[Found]") -> list[str]:

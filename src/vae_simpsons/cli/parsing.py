@@ -15,7 +15,7 @@ import yaml
 from vae_simpsons.configfile import convert_all, nearest, read_yaml
 from vae_simpsons.errors import UsageError, VAEError, renamed, shorten
 from vae_simpsons.paths import expand_home
-from vae_simpsons.settings import accepts, keys, metavar, sections
+from vae_simpsons.settings import keys, sections
 from vae_simpsons.shipped import find_config
 from vae_simpsons.yamltext import is_decimal
 
@@ -96,11 +96,7 @@ def help_width() -> int:
 
 def add_settings(parser: Parser) -> None:
     """Adds --config and a flag for each setting, after the verb's own options; -h only lists the settings."""
-    parser.add_argument(
-        "--config",
-        metavar="PATH",
-        help="YAML file, or the name of a shipped one, say toons",
-    )
+    parser.add_argument("--config", metavar="PATH", help="YAML file, or the name of a shipped one, say toons")
     add_setting_flags(parser, keys(), "in the YAML file or as flags (--data.path my_pictures)")
 
 
@@ -120,9 +116,9 @@ def add_setting_flags(parser: Parser, chosen: Collection[str], how: str, default
     for key in chosen:
         setting = keys()[key]
         usual = "default " + yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", accepts(key)), default or usual]
+        details = [*re.findall(r"[<>].*?\d(?= or|, |$)", setting.accepts()), default or usual]
         explained = f"{setting.meaning} ({', '.join(details)})".replace("%", "%%")
-        groups[section_of(key)].add_argument(f"--{key}", metavar=metavar(key), help=explained, default=SUPPRESS)
+        groups[section_of(key)].add_argument(f"--{key}", metavar=setting.metavar(), help=explained, default=SUPPRESS)
 
 
 def section_of(key: str) -> str:
@@ -163,5 +159,10 @@ def add_number(parser: Parser, flag: str, default: int | None, meaning: str, low
             raise VAEError(f"{flag}: {text} is not accepted. Give a whole number >= {low}.")
         return int(text)
 
+    add_option(parser, flag, default, "INT", meaning, type=number)
+
+
+def add_option(parser: Parser, flag: str, default: Any, metavar: str, meaning: str, **options: Any) -> None:
+    """Adds a flag whose help says its default, unless that is None."""
     meaning = meaning if default is None else f"{meaning} (default {default})"
-    parser.add_argument(flag, type=number, default=default, metavar="INT", help=meaning)
+    parser.add_argument(flag, default=default, metavar=metavar, help=meaning, **options)

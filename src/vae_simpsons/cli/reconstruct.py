@@ -1,13 +1,15 @@
 """`vae reconstruct`: pictures beside what the model makes of them."""
 
+import json
 import math
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vae_simpsons.cli.looking import add_model, check_file, write_json, write_table
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
-from vae_simpsons.cli.trained import load_model
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_option
+from vae_simpsons.cli.trained import add_model, load_model
+from vae_simpsons.errors import writing
+from vae_simpsons.progress import progress_bar
 
 if TYPE_CHECKING:
     from vae_simpsons.data.pictures import Pictures
@@ -17,14 +19,9 @@ UNITS = {"mse": "mse {:.4g}", "psnr": "PSNR {:.2f} dB", "ssim": "SSIM {:.3f}", "
 
 
 def add_reconstruct_options(parser: Parser) -> None:
-    """Adds the options of `vae reconstruct`."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="images, folders, or zips and tars of images")
-    parser.add_argument(
-        "--out",
-        default="reconstructions.png",
-        metavar="PATH",
-        help="grid: originals, and below each row what the model makes of it (default reconstructions.png)",
-    )
+    grid = "grid: originals, and below each row what the model makes of it"
+    add_option(parser, "--out", "reconstructions.png", "PATH", grid)
     add_number(parser, "-n", 64, "images in the grid at most", 1)
     parser.add_argument("--worst", action="store_true", help="show the worst ones, not some spread over all of them")
     add_number(parser, "--nrow", 8, "images in a row of the grid", 1)
@@ -34,23 +31,23 @@ def add_reconstruct_options(parser: Parser) -> None:
     add_model(parser)
 
 
-def run_reconstruct(options: Namespace) -> int:
+def run_reconstruct(options: Namespace) -> None:
     """Writes a grid, and of every image mse, PSNR, SSIM and elbo."""
-    check_file("--json", options.json, ".json")
-    check_file("--csv", options.csv, ".csv")
-    from vae_simpsons.images import check_png_target, write_grid
+    from vae_simpsons.data.order import spread
+    from vae_simpsons.files import check_target
+    from vae_simpsons.images import write_grid
     from vae_simpsons.inference import reconstruct
-    from vae_simpsons.progress import progress_bar
 
     grids = [("--out", options.out), ("--heatmap", options.heatmap)]
-    for flag, path in grids:
+    tables = [("--json", options.json), ("--csv", options.csv)]
+    for (flag, path), ending in zip(grids + tables, (".png", ".png", ".json", ".csv"), strict=True):
         if path:
-            check_png_target(flag, Path(path))
+            check_target(flag, Path(path), ending)
     model = load_model(options)
     pictures = model.open_pictures("PATH", options.paths, options.cache_dir, progress_bar)
     scores = reconstruct.score_pictures(model.network, pictures, model.sigma, progress_bar)
     count = min(options.n, len(pictures))
-    chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count)
+    chosen = scores.worst_first()[:count] if options.worst else spread(len(pictures), count).tolist()
     columns = min(options.nrow, count)
     compared = reconstruct.compare_rows(model.network, pictures, chosen, columns)
     heat = reconstruct.heat_rows(model.network, pictures, chosen, columns, scores.error_scale)
@@ -58,30 +55,30 @@ def run_reconstruct(options: Namespace) -> int:
     for (flag, path), rows in zip(grids, (compared, heat), strict=True):
         if path:
             write_grid(flag, Path(path), rows, cells, columns)
-    figures = table(pictures, scores)
-    if options.csv:
-        write_table("--csv", options.csv, figures)
-    if options.json:
-        means = {name: number(values.mean().item()) for name, values in scores.figures.items()}
-        definitions = {name: reconstruct.DEFINITIONS[name] for name in means}
-        report = {"definitions": definitions, "heatmap_scale": scores.error_scale, "mean": means, "images": figures}
-        write_json("--json", options.json, report)
+    write_tables(options, pictures, scores)
     print(describe(options, pictures, scores, count))
-    return 0
 
 
-def spread(total: int, count: int) -> list[int]:
-    """Returns `count` numbers, evenly spread over 0 .. total - 1, both ends included."""
-    return [i * (total - 1) // max(1, count - 1) for i in range(count)]
+def write_tables(options: Namespace, pictures: "Pictures", scores: "Scores") -> None:
+    """Writes the figures of every picture, a row each, the worst first, as --csv and --json ask for them."""
+    from vae_simpsons.files import atomic_path, write_csv
+    from vae_simpsons.inference.reconstruct import DEFINITIONS
 
-
-def table(pictures: "Pictures", scores: "Scores") -> list[dict[str, object]]:
-    """Returns the figures of every picture, a row each, the worst first."""
     columns = {name: values.tolist() for name, values in scores.figures.items()}
-    return [
+    rows = [
         {"path": pictures.names[i]} | {name: number(values[i]) for name, values in columns.items()}
         for i in scores.worst_first()
     ]
+    if options.csv:
+        with writing("--csv", options.csv), atomic_path(Path(options.csv)) as temporary:
+            write_csv(temporary, list(rows[0]), (row.values() for row in rows))
+    if options.json:
+        means = {name: number(values.mean().item()) for name, values in scores.figures.items()}
+        definitions = {name: DEFINITIONS[name] for name in means}
+        report = {"definitions": definitions, "heatmap_scale": scores.error_scale, "mean": means, "images": rows}
+        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+        with writing("--json", options.json), atomic_path(Path(options.json)) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def number(value: float) -> float | None:

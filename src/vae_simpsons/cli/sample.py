@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_option
 from vae_simpsons.cli.trained import add_checkpoint, add_device, load_model
 from vae_simpsons.errors import VAEError, one_line, renamed
 from vae_simpsons.progress import progress_bar
@@ -17,7 +17,6 @@ FLAGS = {"path": "--ckpt", "n": "-n", "class_names": "--class"} | {
 
 
 def add_sample_options(parser: Parser) -> None:
-    """Adds the options of `vae sample`."""
     add_checkpoint(parser)
     add_number(parser, "-n", None, f"number of images (default {COUNT}; of several classes, --nrow of each)", 1)
     add_options_of_prior(parser)
@@ -35,21 +34,14 @@ def add_options_of_prior(parser: Parser) -> None:
     meaning = "draw these classes, as many of each, a row of the grid each"
     parser.add_argument("--class", dest="classes", metavar="NAME,...", help=meaning)
     parser.add_argument("--list-classes", action="store_true", help="print the classes of the model and exit")
-    parser.add_argument(
-        "--guidance",
-        type=float,
-        metavar="NUMBER",
-        help="with --class, of a flow: 1: images as the class was learned; more: more typical of it and less varied; "
-        "0: as without --class (default 1.5)",
+    guidance = (
+        "with --class, of a flow: 1: images as the class was learned; more: more typical of it and less varied; "
+        "0: as without --class (default 1.5)"
     )
+    parser.add_argument("--guidance", type=float, metavar="NUMBER", help=guidance)
     add_number(parser, "--steps", None, "of a flow: more take longer and follow it more exactly (default 20)", 1)
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=1.0,
-        metavar="NUMBER",
-        help="of the noise: less than 1 gives more ordinary images (default 1)",
-    )
+    ordinary = "of the noise: less than 1 gives more ordinary images"
+    add_option(parser, "--temperature", 1, "NUMBER", ordinary, type=float)
 
 
 def run_sample(options: Namespace) -> None:

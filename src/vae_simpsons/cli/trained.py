@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import vae_simpsons
-from vae_simpsons.cli.parsing import Parser, Verb
+from vae_simpsons.cli.parsing import Parser, Verb, add_option
 from vae_simpsons.errors import renamed
 from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import progress_bar
@@ -20,14 +20,20 @@ def add_checkpoint(parser: Parser) -> None:
 
 
 def add_cache_dir(parser: Parser) -> None:
-    cache_help = "folder for packed images (default: the run's)"
-    parser.add_argument("--data.cache_dir", dest="cache_dir", metavar="PATH", help=cache_help)
+    meaning = "folder for packed images (default: the run's)"
+    parser.add_argument("--data.cache_dir", dest="cache_dir", metavar="PATH", help=meaning)
 
 
 def add_device(parser: Parser) -> None:
     devices = ("auto", "cpu", "cuda", "mps")
-    choices = "{" + ",".join(devices) + "}"
-    parser.add_argument("--device", default="auto", choices=devices, metavar=choices, help="(default auto)")
+    add_option(parser, "--device", "auto", "{auto,cpu,cuda,mps}", "", choices=devices)
+
+
+def add_model(parser: Parser) -> None:
+    """Adds --ckpt, --data.cache_dir and --device."""
+    add_checkpoint(parser)
+    add_cache_dir(parser)
+    add_device(parser)
 
 
 def load_model(options: Namespace) -> "vae_simpsons.VAE":
@@ -38,11 +44,9 @@ def load_model(options: Namespace) -> "vae_simpsons.VAE":
 
 def add_encode_options(parser: Parser) -> None:
     parser.add_argument("path", nargs="?", metavar="PATH", help="folder, zip or tar of images (default: the run's)")
-    add_checkpoint(parser)
     contents = "new or empty folder for mu.npy, log_var.npy and images.csv, which names the image of each row"
-    parser.add_argument("--out", default="latents", metavar="PATH", help=f"{contents} (default latents)")
-    add_cache_dir(parser)
-    add_device(parser)
+    add_option(parser, "--out", "latents", "PATH", contents)
+    add_model(parser)
 
 
 def run_encode(options: Namespace) -> None:

@@ -1,8 +1,6 @@
 """Pixels and labels -> the batches of an epoch, in an order that only the seed, the epoch and the process decide."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons.data.order import permutation, random_bits
+from vae_simpsons.threads import map_ahead
 
 ORDER_STREAM, FLIP_STREAM = 0x02DE2, 0xF11B  # keep the draws of one seed and epoch apart
 COPIED_AHEAD = 3  # batches that are being copied to a GPU
@@ -132,29 +131,20 @@ class CopiedAhead:
         """Yields the batches on the device."""
         source = iter(self.batches)
         stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
-        waiting: deque = deque()
-        with ThreadPoolExecutor(1) as reader:
-            for _ in range(COPIED_AHEAD):
-                waiting.append(reader.submit(self._copy_next, source, stream))
-            while (copied := waiting.popleft().result()) is not None:
-                waiting.append(reader.submit(self._copy_next, source, stream))
-                batch, event = copied
-                if event is not None:
-                    current = torch.cuda.current_stream(self.device)
-                    current.wait_event(event)  # the device waits, Python does not
-                    for part in batch:
-                        part.record_stream(current)
-                yield batch
 
-    def _copy_next(
-        self, source: Iterator[Batch], stream: torch.cuda.Stream | None
-    ) -> tuple[Batch, torch.cuda.Event | None] | None:
-        """Returns the next batch and, on a GPU, the event after which it is there; None at the end."""
-        batch = next(source, None)
-        if batch is None:
-            return None
-        if stream is None:
-            return batch, None
-        with torch.cuda.stream(stream):
-            parts = [part.pin_memory().to(self.device, non_blocking=True) for part in batch]
-            return Batch(*parts), stream.record_event()
+        def copy_next(_: int) -> tuple[Batch, torch.cuda.Event | None]:
+            """Returns the next batch and, on a GPU, the event after which it is there."""
+            batch = next(source)
+            if stream is None:
+                return batch, None
+            with torch.cuda.stream(stream):
+                parts = [part.pin_memory().to(self.device, non_blocking=True) for part in batch]
+                return Batch(*parts), stream.record_event()
+
+        for batch, event in map_ahead(copy_next, range(len(self)), 1, COPIED_AHEAD):
+            if event is not None:
+                current = torch.cuda.current_stream(self.device)
+                current.wait_event(event)  # the device waits, Python does not
+                for part in batch:
+                    part.record_stream(current)
+            yield batch

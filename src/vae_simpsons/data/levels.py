@@ -122,7 +122,8 @@ def _low_bytes(image: Image.Image, raw: bytes | None) -> np.ndarray | None:
     """
     if not raw or image.format not in ("PNG", "TIFF") or not isinstance(image, ImageFile) or not image.tile:
         return None
-    mode = _raw_mode(image.tile[0].args)
+    arguments = image.tile[0].args  # how Pillow's decoder is told to read samples
+    mode = str(arguments[0]) if isinstance(arguments, tuple) else arguments or ""
     if not mode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
         return None
     other = "RGBA" if mode.startswith("LA") else mode[:-1] + OTHER_ORDER[mode[-1]]  # LA;16 has as many bytes as RGBA
@@ -136,11 +137,6 @@ def _low_bytes(image: Image.Image, raw: bytes | None) -> np.ndarray | None:
         again.load()
         low = np.asarray(again)
     return low[..., 1:2] if mode.startswith("LA") else low[..., :3]
-
-
-def _raw_mode(arguments: tuple | str | None) -> str:
-    """Returns how Pillow's decoder is told to read samples, by the arguments that it is given."""
-    return str(arguments[0]) if isinstance(arguments, tuple) else arguments or ""
 
 
 def _typed(values: np.ndarray, tags: Mapping) -> np.ndarray:

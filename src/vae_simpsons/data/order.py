@@ -1,4 +1,4 @@
-"""Random orders that are the same on every machine and with every version of numpy."""
+"""Random orders that are the same on every machine and with every version of numpy; numbers evenly spread."""
 
 import numpy as np
 
@@ -9,6 +9,11 @@ def permutation(count: int, *seeds: int) -> np.ndarray:
     A bit generator's stream never changes, what `Generator.permutation` makes of it may (NEP 19).
     """
     return np.argsort(random_bits(count, *seeds), kind="stable")
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Returns at most `most` of the numbers below `count`, evenly spread, ascending."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def random_bits(count: int, *seeds: int) -> np.ndarray:

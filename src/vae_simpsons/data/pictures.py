@@ -87,7 +87,12 @@ def pictures_of(pack: Pack, numbers: Sequence[int] | np.ndarray) -> Pictures:
 
 def is_picture_file(path: Path) -> bool:
     """Whether `path` is one picture rather than a folder or an archive of them."""
-    return path.is_file() and (path.suffix.lower() in EXTENSIONS or not _holds_pictures(path))
+    if not path.is_file() or path.suffix.lower() in EXTENSIONS:
+        return path.is_file()
+    try:
+        return not is_archive(path)
+    except VAEError:
+        return True
 
 
 def _open_part(name: str, path: Path, data: Data, progress: Progress) -> Part:
@@ -106,10 +111,3 @@ def _read_file(name: str, path: Path, data: Data) -> Tensor:
     if isinstance(block.outcomes[0], str):
         raise VAEError(f"{name}: cannot read {path}: {block.outcomes[0]}. Give an image ({', '.join(FORMATS)}).")
     return block.pixels[0]
-
-
-def _holds_pictures(path: Path) -> bool:
-    try:
-        return is_archive(path)
-    except VAEError:
-        return False

@@ -10,7 +10,7 @@ import numpy as np
 from vae_simpsons.data.index import Index
 from vae_simpsons.data.order import permutation
 from vae_simpsons.errors import VAEError, one_line
-from vae_simpsons.files import write_csv
+from vae_simpsons.files import read_csv, write_csv
 from vae_simpsons.settings import Data
 
 TRAIN, VAL, DUPLICATE = "train", "val", "duplicate"
@@ -122,8 +122,7 @@ def read_manifest(manifest: Path, index: Index) -> Split:
 def count_classes(manifest: Path, side: str) -> Counter[str]:
     """Returns how many images each class has on a side of the split in `manifest`; nothing if there is no such file."""
     try:
-        with open(manifest, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return Counter(row["class"] for row in csv.DictReader(file) if row["side"] == side)
+        return Counter(row["class"] for row in read_csv(manifest) if row["side"] == side)
     except (OSError, KeyError, csv.Error):
         return Counter()
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from vae_simpsons.evaluation.figures import format_number
+
 WIDTH, HEIGHT = 360, 220  # of a line chart, about its size in pixels on a page
 LEFT, RIGHT, TOP, BOTTOM = 56, 92, 10, 28  # margins: numbers at the left, names of the lines at the right
 COLOURS = 8  # of classes and of runs; the next class is grey, for all that are left
@@ -134,16 +136,7 @@ def ticks(low: float, high: float, about: int = 4, log: bool = False) -> list[fl
 
 def number(value: float, digits: int = 4) -> str:
     """Returns a number of `digits` significant digits, or all of a whole number, with a true minus sign."""
-    if not math.isfinite(value):
-        return "not a number"
-    size = abs(value)
-    if size >= 1000:
-        text = f"{value:,.0f}" if size < 1e7 else f"{value:.2e}"
-    elif size >= 1e-4 or not size:
-        text = f"{value:.{digits}g}"
-    else:
-        text = f"{value:.1e}"
-    return text.replace("-", "−")
+    return format_number(value, digits).replace("-", "−")
 
 
 def _svg(width: int, height: int, words: str, content: str) -> str:

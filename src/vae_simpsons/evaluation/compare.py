@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vae_simpsons.errors import VAEError
+from vae_simpsons.data.split import MANIFEST
+from vae_simpsons.errors import VAEError, writing
 from vae_simpsons.evaluation.charts import COLOURS, Line, line_chart, number, swatch
 from vae_simpsons.evaluation.curves import chart_figure, chart_grid, grouped, points
 from vae_simpsons.evaluation.epochs import Shown, epoch_slider
-from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.page import Section, check_page_target, clean, paragraph, save_page, show
-from vae_simpsons.evaluation.report import value_and_error
-from vae_simpsons.evaluation.runs import SPLIT, FinishedRun, read_runs
+from vae_simpsons.evaluation.figures import Figure, value_and_error
+from vae_simpsons.evaluation.page import Section, clean, paragraph, show, write_page
+from vae_simpsons.evaluation.runs import FinishedRun, read_runs
 from vae_simpsons.evaluation.same_inputs import same_inputs
-from vae_simpsons.files import format_bytes
+from vae_simpsons.files import check_target, format_bytes
 from vae_simpsons.progress import Progress, format_duration
 
 IGNORED = ("out", "data.cache_dir", "data.gpu_share")  # settings that change nothing of a model
@@ -34,7 +34,7 @@ def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> str:
     """
     if not 2 <= len(folders) <= COLOURS:
         raise VAEError(f"RUN: {len(folders)} given. Give the folders of 2 to {COLOURS} runs.")
-    check_page_target("--out", out)
+    check_target("--out", out, ".html")
     runs = read_runs(folders)
     shown = epoch_slider(runs, progress)
     sections = [
@@ -44,7 +44,8 @@ def compare_runs(folders: Sequence[Path], out: Path, progress: Progress) -> str:
         Section("inputs", "The same inputs", same_inputs(runs, progress)),
         Section("epochs", "Epoch by epoch", _epochs(shown)),
     ]
-    save_page("--out", out, " · ".join(run.name for run in runs), _lead(runs), sections)
+    with writing("--out", out):
+        write_page(out, " · ".join(run.name for run in runs), _lead(runs), sections)
     thinned = f", pictures of {shown.epochs} of {shown.of} epochs" if shown.epochs < shown.of else ""
     return f"{len(runs)} runs in {out} ({format_bytes(out.stat().st_size)}{thinned})"
 
@@ -75,7 +76,7 @@ def sentences(runs: Sequence[FinishedRun]) -> list[str]:
 def _same_images(runs: Sequence[FinishedRun]) -> bool:
     """Whether all runs validate on the same images, prepared in the same way."""
     data = [[run.settings[key] for key in PREPARED] for run in runs]
-    splits = [path.read_bytes() if (path := run.folder / SPLIT).is_file() else None for run in runs]
+    splits = [path.read_bytes() if (path := run.folder / MANIFEST).is_file() else None for run in runs]
     return all(d == data[0] for d in data) and None not in splits and all(s == splits[0] for s in splits)
 
 
@@ -84,16 +85,12 @@ def _settings(runs: Sequence[FinishedRun]) -> str:
     keys = [k for k in runs[0].settings if k not in IGNORED and len({str(run.settings[k]) for run in runs}) > 1]
     rows = {key: [show(_plain(run.settings[key])) for run in runs] for key in keys}
     rows["epochs trained"] = [clean(run.curves[-1]["epoch"]) if run.curves else "–" for run in runs]
-    rows["time"] = [_time(run) for run in runs]
+    times = [sum(value for _, value in points(run.curves, "time_s")) for run in runs]
+    rows["time"] = [format_duration(seconds) if seconds else "–" for seconds in times]
     for key, length in (("device", LONGEST), ("commit", 10)):
         rows[key] = [clean(str(run.environment.get(key) or "–")[:length]) for run in runs]
     note = "" if keys else paragraph("None: the same settings.")
     return note + _side_by_side(runs, {k: v for k, v in rows.items() if k in keys or len(set(v)) > 1})
-
-
-def _time(run: FinishedRun) -> str:
-    seconds = sum(value for _, value in points(run.curves, "time_s"))
-    return format_duration(seconds) if seconds else "–"
 
 
 def _plain(value: Any) -> Any:
@@ -125,7 +122,7 @@ def _evaluated(tree: dict[str, Any] | None) -> str:
     error, count = tree.get("error"), tree.get("count")
     figure = Figure("", tree["value"], error if isinstance(error, (int, float)) else None, 0, "")
     of = f" <small>N {count:,}</small>" if isinstance(count, int) else ""
-    return f"<b>{value_and_error(figure)}</b>{of}"
+    return f"<b>{value_and_error(figure).replace('-', '−')}</b>{of}"
 
 
 def _side_by_side(runs: Sequence[FinishedRun], rows: dict[str, list[str]]) -> str:

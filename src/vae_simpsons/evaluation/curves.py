@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from vae_simpsons.evaluation.charts import Line, line_chart
+from vae_simpsons.files import read_csv
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -26,9 +27,8 @@ SIDES = {"train": 1, "val": 0}  # colour of each
 def read_curves(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a metrics.csv; none where there is no such file, or it is no table."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if _value(row, "epoch") is not None]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        return [row for row in read_csv(path) if _value(row, "epoch") is not None]
+    except (OSError, csv.Error):
         return []
 
 

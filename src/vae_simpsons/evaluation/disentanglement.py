@@ -48,9 +48,7 @@ def information(mu: np.ndarray, factors: Factors) -> Information:
     Raises:
         VAEError: fewer than 200 images, or one dimension only.
     """
-    require(MIG, len(mu), NEEDED)
-    require(MIG, mu.shape[1], 2, "dimensions")
-    return _information(_codes(mu), {name: _classes(values) for name, values in factors.items()})
+    return _information(*_coded(mu, factors))
 
 
 def gaps(found: Information) -> np.ndarray:
@@ -66,9 +64,7 @@ def mutual_information_gap(mu: np.ndarray, factors: Factors) -> Figure:
     Raises:
         VAEError: as `information`.
     """
-    require(MIG, len(mu), NEEDED)
-    require(MIG, mu.shape[1], 2, "dimensions")
-    codes, classes = _codes(mu), {name: _classes(values) for name, values in factors.items()}
+    codes, classes = _coded(mu, factors)
 
     def mean_gap(rows: np.ndarray) -> float:
         return float(np.nanmean(gaps(_information(codes[rows], {n: c[rows] for n, c in classes.items()}))))
@@ -78,9 +74,12 @@ def mutual_information_gap(mu: np.ndarray, factors: Factors) -> Figure:
     return Figure(MIG, mean_gap(part >= 0), error, len(mu), DEFINITIONS[MIG])
 
 
-def _codes(mu: np.ndarray) -> np.ndarray:
-    """The bin of each latent, (N, D)."""
-    return np.stack([_bins(column) for column in np.asarray(mu, np.float64).T], axis=1)
+def _coded(mu: np.ndarray, factors: Factors) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The bin of each latent, (N, D), and each factor as whole numbers from 0, (N,)."""
+    require(MIG, len(mu), NEEDED)
+    require(MIG, mu.shape[1], 2, "dimensions")
+    codes = np.stack([_bins(column) for column in np.asarray(mu, np.float64).T], axis=1)
+    return codes, {name: _classes(values) for name, values in factors.items()}
 
 
 def _classes(values: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ import io
 from base64 import b64encode
 from html import escape
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
+
+from vae_simpsons.inference.grids import to_pil
 
 GAP = 2  # transparent pixels between the images of a grid, so that it stands on a light and on a dark page
 LARGEST = 128  # pixels of one image of a grid; a page shows it no larger
@@ -35,10 +36,10 @@ def data_uri(picture: Image.Image, budget: int = BUDGET, lossy: bool = False) ->
     Args:
         lossy: do not try without loss.
     """
-    data = b"" if lossy else _webp(picture, lossless=True)
+    data = b"" if lossy else webp(picture, lossless=True)
     while not data or len(data) > budget:
         for quality in QUALITIES:
-            data = _webp(picture, quality=quality)
+            data = webp(picture, quality=quality)
             if len(data) <= budget:
                 break
         else:
@@ -47,7 +48,7 @@ def data_uri(picture: Image.Image, budget: int = BUDGET, lossy: bool = False) ->
             if smaller == picture.size:
                 break
             picture = picture.resize(smaller, Image.Resampling.LANCZOS)
-    return f"data:image/webp;base64,{b64encode(data).decode()}"
+    return webp_uri(data)
 
 
 def image_tag(picture: Image.Image, alt: str, budget: int = BUDGET) -> str:
@@ -58,14 +59,19 @@ def image_tag(picture: Image.Image, alt: str, budget: int = BUDGET) -> str:
 
 def _to_pillow(image: Tensor) -> Image.Image:
     """Returns a uint8 image (C, H, W), C 1 or 3, no larger than LARGEST."""
-    pixels = image.permute(1, 2, 0).cpu().numpy()  # (H, W, C)
-    picture = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2)))
+    picture = to_pil(image).convert("RGB")
     if max(picture.size) > LARGEST:
         picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     return picture
 
 
-def _webp(picture: Image.Image, **options: int) -> bytes:
+def webp_uri(data: bytes) -> str:
+    """Returns the bytes of a WebP as a data URI."""
+    return f"data:image/webp;base64,{b64encode(data).decode()}"
+
+
+def webp(picture: Image.Image, **options: int) -> bytes:
+    """Returns `picture` as the bytes of a WebP."""
     file = io.BytesIO()
     picture.save(file, "WEBP", method=4, **options)
     return file.getvalue()

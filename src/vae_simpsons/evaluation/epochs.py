@@ -1,16 +1,17 @@
 """The pictures of runs, epoch by epoch, under one slider: thinned out until they fit."""
 
-import io
 import json
 import warnings
-from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from vae_simpsons.data.order import spread
+from vae_simpsons.evaluation.embed import webp, webp_uri
 from vae_simpsons.evaluation.page import clean, paragraph
 from vae_simpsons.evaluation.runs import FinishedRun
 from vae_simpsons.progress import Progress
@@ -30,17 +31,7 @@ class Shown(NamedTuple):
     of: int  # that the runs have
 
 
-class Frames:
-    """The runs' pictures as data URIs, each read once."""
-
-    def __init__(self) -> None:
-        self.known: dict[Path, str] = {}
-
-    def __call__(self, path: Path) -> str:
-        """Returns the picture at `path`; nothing where it cannot be read."""
-        if path not in self.known:
-            self.known[path] = _frame(path)
-        return self.known[path]
+Frames = Callable[[Path], str]  # the picture at a path as a data URI; nothing where it cannot be read
 
 
 def epoch_slider(runs: Sequence[FinishedRun], progress: Progress, budget: int = BUDGET) -> Shown:
@@ -48,7 +39,7 @@ def epoch_slider(runs: Sequence[FinishedRun], progress: Progress, budget: int = 
     epochs = sorted({epoch for run in runs for kind in KINDS for epoch in run.pictures.get(kind, ())})
     if not epochs:
         return Shown("", 0, 0)
-    frames, count = Frames(), len(epochs)
+    frames, count = cache(_frame), len(epochs)
     ends = sum(len(frames(path)) for run in runs for path in _of_epochs(run, epochs[-1:]))
     count = max(1, min(count, int(budget / max(1, ends))))
     report = progress("reading pictures", count)
@@ -68,16 +59,12 @@ def epoch_slider(runs: Sequence[FinishedRun], progress: Progress, budget: int = 
 
 def evenly(epochs: Sequence[int], count: int) -> list[int]:
     """Returns `count` of `epochs`, evenly spread, the last among them, and the first where there are two."""
-    if count == 1:
-        return [epochs[-1]]
-    steps = (len(epochs) - 1) / (count - 1)
-    return [epochs[round(i * steps)] for i in range(count)]
+    return [epochs[i] for i in spread(len(epochs), count)] if count > 1 else [epochs[-1]]
 
 
 def last_pictures(runs: Sequence[FinishedRun], kind: str) -> str:
     """Returns the last picture of a kind of each run, in columns; nothing where no run has one."""
-    frames = Frames()
-    columns = [_column(run.name, [max(p)], p, frames) for run in runs if (p := run.pictures.get(kind))]
+    columns = [_column(run.name, [max(p)], p, _frame) for run in runs if (p := run.pictures.get(kind))]
     return f'<div class="runs">{"".join(columns)}</div>' if columns else ""
 
 
@@ -130,6 +117,4 @@ def _frame(path: Path) -> str:
     if picture.width > WIDTH:
         height = max(1, round(picture.height * WIDTH / picture.width))
         picture = picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "WEBP", method=4, quality=QUALITY)
-    return f"data:image/webp;base64,{b64encode(file.getvalue()).decode()}"
+    return webp_uri(webp(picture, quality=QUALITY))

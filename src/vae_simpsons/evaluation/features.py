@@ -1,4 +1,4 @@
-"""Features of images, and classes: EfficientNet-Lite0, trained on ImageNet, from weights that a package ships.
+"""Features of images: EfficientNet-Lite0, trained on ImageNet, from weights that a package ships.
 
 Our own input size, INPUT_SIZE, is part of the definition of every figure that is made of these features.
 
@@ -78,7 +78,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Images (B, 3, S, S), normalised, to features (B, 1280); `classify` goes on to ImageNet's 1,000 classes."""
+    """Images (B, 3, S, S), normalised, to features (B, 1280), without the layer that tells ImageNet's classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,15 +89,10 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(Block(kernel, 1 if i else stride, expansion, out if i else channels, out))
         self.blocks = nn.Sequential(*blocks)
         self.head = Convolution(320, FEATURES, 1)
-        self.fc = nn.Linear(FEATURES, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.stem(x).clamp_(0, 6))  # (B, 320, S / 32, S / 32)
         return self.head(x).clamp_(0, 6).mean((2, 3))
-
-    def classify(self, x: Tensor) -> Tensor:
-        """Logits (B, 1000)."""
-        return self.fc(self(x))
 
 
 def load_network() -> EfficientNetLite0:
@@ -147,7 +142,7 @@ def folded(stored: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
             pairs[f"blocks.{i}.expand"] = (f"_blocks.{i}._expand_conv", f"_blocks.{i}._bn0")
         pairs[f"blocks.{i}.depthwise"] = (f"_blocks.{i}._depthwise_conv", f"_blocks.{i}._bn1")
         pairs[f"blocks.{i}.project"] = (f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2")
-    state = OrderedDict({"fc.weight": stored["_fc.weight"], "fc.bias": stored["_fc.bias"]})
+    state: OrderedDict[str, Tensor] = OrderedDict()
     for ours, (conv, norm) in pairs.items():
         scale = stored[f"{norm}.weight"] / (stored[f"{norm}.running_var"] + BATCH_NORM_EPS).sqrt()
         state[f"{ours}.conv.weight"] = stored[f"{conv}.weight"] * scale.view(-1, 1, 1, 1)

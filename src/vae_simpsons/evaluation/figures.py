@@ -7,6 +7,8 @@ from torch import Tensor
 
 from vae_simpsons.errors import VAEError
 
+ROUNDING = 1e-9  # of a value: a smaller error is none, all images have the same value
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -45,6 +47,27 @@ def jackknife_error(left_out: Tensor) -> float:
     """
     parts = len(left_out)
     return math.sqrt((parts - 1) / parts * (left_out - left_out.mean()).square().sum().item())
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """Returns a number of `digits` significant digits, or all of a whole number."""
+    if not math.isfinite(value):
+        return "not a number"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}" if size < 1e7 else f"{value:.2e}"
+    return f"{value:.{digits}g}" if size >= 1e-4 or not size else f"{value:.1e}"
+
+
+def value_and_error(figure: Figure) -> str:
+    """Returns a value to the last digit that its error leaves certain, with the error to two: 0.0554 ± 0.0012."""
+    value, error = figure.value, figure.error
+    if error is None or not math.isfinite(error) or not math.isfinite(value) or error <= ROUNDING * abs(value):
+        return format_number(value)
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    if decimals > 6:
+        return f"{format_number(value)} ± {format_number(error)}"
+    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
 
 
 def require(name: str, count: int, needed: int, of: str = "images") -> None:

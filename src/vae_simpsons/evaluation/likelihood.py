@@ -36,8 +36,6 @@ DEFINITIONS = {
     "kl": "KL(q(z|x) || p(z)), nats an image, summed over the latents",
     "elbo": "evidence lower bound of the density of pixels in [-1, 1], nats an image; one z an image, KL exact",
     "bits per dimension": "ELBO of the 8-bit pixels themselves (mass of each bin), -log2 a value: a true bound",
-    "IWAE": "importance-weighted bound with K samples an image, nats",
-    "effective sample size": "(sum w)^2 / sum w^2 of the K importance weights, mean over images; 1 to K",
 }
 
 
@@ -89,7 +87,8 @@ def posteriors(encode: Encode, pixels: Tensor, on_progress: Progress = None) -> 
 
 def sampled_latents(mu: Tensor, log_var: Tensor, seed: int) -> Tensor:
     """One z of q(z|x) for each image, (N, ...)."""
-    eps = torch.cat([_noise(seed, i, mu.shape[1:]) for i in range(-(-len(mu) // BLOCK))])[: len(mu)]
+    sources = (noise_source(seed, block) for block in range(-(-len(mu) // BLOCK)))
+    eps = torch.cat([torch.randn((BLOCK, *mu.shape[1:]), generator=source) for source in sources])[: len(mu)]
     return mu + eps.to(mu.dtype) * torch.exp(0.5 * log_var)
 
 
@@ -161,7 +160,3 @@ def _log_weight(
     log_prior = -0.5 * z.double().square().flatten(1).sum(1)
     log_posterior = -0.5 * (eps.double().square() + log_var.double()).flatten(1).sum(1)
     return likelihood(decode(z), pixels).cpu() + (log_prior - log_posterior).cpu()
-
-
-def _noise(seed: int, block: int, shape: Sequence[int]) -> Tensor:
-    return torch.randn((BLOCK, *shape), generator=noise_source(seed, block))

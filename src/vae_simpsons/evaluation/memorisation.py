@@ -68,6 +68,19 @@ def nearest(
     return Nearest(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
+def nearest_numbers(images: Tensor, mirrored: Tensor, training: Tensor, count: int) -> Tensor:
+    """Returns the numbers (n, count) of the nearest rows of `training` (N, D) to each image or its mirror image.
+
+    Args:
+        images, mirrored: (n, D) each.
+    """
+    parts = []
+    for rows in slices(len(images), QUERIES):
+        squared = torch.minimum(_squared(images[rows], training), _squared(mirrored[rows], training))
+        parts.append(squared.topk(count, largest=False).indices)
+    return torch.cat(parts)
+
+
 def ratios(found: Nearest) -> Tensor:
     """Nearest over second nearest distance, (n,), 0 to 1; 0 where both are 0."""
     return torch.where(found.second_distance > 0, found.distance / found.second_distance, 0.0).clamp_max(1.0)

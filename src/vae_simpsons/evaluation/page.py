@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from vae_simpsons.errors import VAEError, cannot_write, one_line
+from vae_simpsons.errors import one_line
 from vae_simpsons.evaluation.embed import BUDGET, draw_grid, image_tag
 from vae_simpsons.files import atomic_path
 
@@ -51,37 +51,6 @@ def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -
     )
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8", errors="replace"))
-
-
-def save_page(name: str, path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Writes a page to where the user said.
-
-    Args:
-        name: what the user calls `path`, for errors.
-
-    Raises:
-        VAEError: it cannot be written.
-    """
-    try:
-        write_page(path, title, lead, sections)
-    except OSError as e:
-        raise cannot_write(name, path, e, "path") from None
-
-
-def check_page_target(name: str, path: Path) -> None:
-    """Refuses a path that no page should be written to.
-
-    Raises:
-        VAEError: not a .html name, a folder, or a file that is no page.
-    """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise VAEError(f"{name}: {path} does not end in .html, the format written. Give a name like compare.html.")
-    if path.is_dir():
-        raise VAEError(f"{name}: {path} is a folder. Give the name of a file, say {path / 'compare.html'}.")
-    if path.is_file() and path.stat().st_size:
-        with open(path, "rb") as file:
-            if not file.read(64).lstrip().lower().startswith(b"<!doctype html"):
-                raise VAEError(f"{name}: {path} exists and is no HTML page; it is not overwritten. Give another name.")
 
 
 def clean(value: Any) -> str:

@@ -21,7 +21,6 @@ DEFINITIONS = {
     "mse": "squared error, pixels in [-1, 1], mean over an image's values, then over images",
     "PSNR": "10 log10(2^2 / mse) dB of each image, pixels in [-1, 1] (peak 255 on 8 bits), mean over images",
     "SSIM": "structural similarity, Gaussian window of 11 pixels (sigma 1.5), range 2, mean over images",
-    "MS-SSIM": "SSIM over as many scales as leave 11 pixels, weights renormalised, negative similarity as 0",
     "sharpness": "variance of the Laplacian (4 neighbours) of the grey image 0 to 255, mean over images",
     "spectrum slope": "slope of log power against log frequency of the grey image, mean over images; lower is blurrier",
 }
@@ -53,6 +52,14 @@ def ssim(recon: Tensor, x: Tensor) -> Tensor:
     require("SSIM", min(x.shape[-2:]), TAPS, "pixels of height and width")
     luminance, contrast = _similarity(recon.double(), x.double())
     return (luminance * contrast).flatten(1).mean(1)
+
+
+def similarities(recon: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """mse, SSIM and MS-SSIM, (N,) each; images that are too small for the latter two have NaN."""
+    mse = squared_errors(recon, x)
+    if min(x.shape[-2:]) < TAPS:
+        return mse, mse * torch.nan, mse * torch.nan
+    return mse, ssim(recon, x), ms_ssim(recon, x)
 
 
 def scales(height: int, width: int) -> int:

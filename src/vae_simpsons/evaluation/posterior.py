@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vae_simpsons.evaluation.blocks import slices
 from vae_simpsons.evaluation.figures import Figure, require
@@ -21,7 +22,17 @@ DEFINITIONS = {
     INFORMATION: "I(x; z) under q, nats; lower bound from all N posteriors, at most log N",
     MARGINAL: "KL(q(z) || p(z)) of the aggregate posterior, nats; kl minus the mutual information, an upper bound",
 }
+COMPONENTS = 12  # principal ones, at most
 ROWS = 512  # latents whose distances to all posteriors are held at a time
+
+
+class Components(NamedTuple):
+    """The principal components of N latents, those of the most variance first; flat latents have D numbers."""
+
+    mean: Tensor  # (D,)
+    vectors: Tensor  # (k, D), of length 1, at right angles
+    deviations: Tensor  # (k,) standard deviation of the latents along each
+    shares: Tensor  # (k,) of the variance
 
 
 class Split(NamedTuple):
@@ -29,7 +40,6 @@ class Split(NamedTuple):
 
     information: Tensor  # averages to I(x; z)
     marginal: Tensor  # averages to KL(q(z) || p(z))
-    bound: float  # log N, which `information` cannot exceed
 
 
 def active_units(mu: Tensor) -> Figure:
@@ -73,4 +83,18 @@ def split_kl(mu: Tensor, log_var: Tensor, z: Tensor, on_progress: Callable[[int]
         if on_progress:
             on_progress(rows.stop)
     information = own - mixture
-    return Split(information, kl - information, math.log(len(z)))
+    return Split(information, kl - information)
+
+
+def find_components(mu: Tensor) -> Components:
+    """Returns the first COMPONENTS principal components of mu (N, D), or as many as there are, and two at least.
+
+    A component has no sign of its own: its largest number is positive. One without variance may be zero.
+    """
+    mean = mu.double().mean(0)
+    _, values, vectors = torch.linalg.svd(mu.double() - mean, full_matrices=False)
+    vectors = vectors * vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
+    shares = values.square() / values.square().sum().clamp_min(1e-300)
+    missing = max(0, 2 - len(values))  # of a latent of one number
+    parts = pad(vectors, (0, 0, 0, missing)), pad(values / len(mu) ** 0.5, (0, missing)), pad(shares, (0, missing))
+    return Components(mean.float(), *(part[:COMPONENTS].float() for part in parts))

@@ -1,6 +1,5 @@
 """An evaluation as one HTML page, for a learner and for a reviewer: sentences first, then everything behind them."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor
 from vae_simpsons.evaluation.charts import number
 from vae_simpsons.evaluation.curves import curve_charts
 from vae_simpsons.evaluation.embed import draw_grid, image_tag
-from vae_simpsons.evaluation.figures import Figure
+from vae_simpsons.evaluation.figures import Figure, value_and_error
 from vae_simpsons.evaluation.latent_charts import factor_matrix, kl_bars, latent_map
 from vae_simpsons.evaluation.page import Row, Section, clean, facts, figure, image_rows, paragraph, show, write_page
 from vae_simpsons.evaluation.result import Evaluation, Neighbours, Reconstructions, Traversal
@@ -22,7 +21,6 @@ MOST_NEIGHBOURS = 16
 STRIP_BUDGET = 90_000  # bytes of a row of images
 SAMPLES_BUDGET = 600_000
 HERO_BUDGET = 120_000
-LEAST_ERROR = 1e-12  # a smaller error is none: all values are the same
 
 
 def write_report(evaluation: Evaluation, path: Path) -> None:
@@ -99,24 +97,15 @@ def figure_table(figures: Sequence[Figure]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("figure", "value", "reference", "N"))
     rows = []
     for f in figures:
+        value = value_and_error(f).replace("-", "−")
         reference = "" if f.reference is None else f"{number(f.reference)} <small>{clean(f.reference_is)}</small>"
         rows.append(
             f'<tr><th scope="row">{clean(f.name)}<small>{clean(f.definition)}</small></th>'
-            f'<td data-label="value"><b>{value_and_error(f)}</b></td>'
+            f'<td data-label="value"><b>{value}</b></td>'
             f'<td data-label="reference">{reference or "–"}</td>'
             f'<td data-label="N">{f.count:,} <small>{clean(f.split)}</small></td></tr>'
         )
     return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-
-
-def value_and_error(f: Figure) -> str:
-    """Returns a value to the last digit that its error leaves certain, with the error to two: 0.0554 ± 0.0012."""
-    if f.error is None or not math.isfinite(f.error) or not math.isfinite(f.value) or f.error < LEAST_ERROR:
-        return number(f.value)
-    decimals = max(0, 1 - math.floor(math.log10(f.error)))
-    if decimals > 6:
-        return f"{number(f.value)} ± {number(f.error)}"
-    return f"{f.value:,.{decimals}f} ± {f.error:,.{decimals}f}".replace("-", "−")
 
 
 def _reconstructions(found: dict[str, Reconstructions]) -> str:

@@ -12,7 +12,7 @@ from vae_simpsons.errors import VAEError, renamed
 from vae_simpsons.evaluation.curves import read_curves
 from vae_simpsons.settings import to_flat
 
-CONFIG, CURVES, ENVIRONMENT, SPLIT, LAST = "config.yaml", "metrics.csv", "environment.json", "split.csv", "last.ckpt"
+CONFIG, CURVES, ENVIRONMENT, LAST = "config.yaml", "metrics.csv", "environment.json", "last.ckpt"
 PICTURES, EVALUATION = "pictures", Path("evaluation", "evaluation.json")
 MOST_BYTES = 2**24  # of a JSON file; an evaluation has some ten thousand
 

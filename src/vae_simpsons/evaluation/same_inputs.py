@@ -6,16 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_simpsons.checkpoint import load_network, read_checkpoint
+from vae_simpsons.checkpoint import read_checkpoint
 from vae_simpsons.data.batches import take
-from vae_simpsons.data.dataset import Dataset, load_dataset
+from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.embed import draw_grid, image_tag
 from vae_simpsons.evaluation.epochs import last_pictures
 from vae_simpsons.evaluation.page import clean, paragraph
-from vae_simpsons.evaluation.runs import LAST, SPLIT, FinishedRun
+from vae_simpsons.evaluation.runs import LAST, FinishedRun
 from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference import latents
+from vae_simpsons.inference.rundata import open_dataset
+from vae_simpsons.loading import load_network
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -54,9 +57,7 @@ def _open(run: FinishedRun, progress: Progress) -> tuple[Autoencoder, Dataset]:
         VAEError: the checkpoint or the images are gone.
     """
     checkpoint = read_checkpoint(run.folder / LAST)
-    manifest = run.folder / SPLIT
-    dataset = load_dataset(checkpoint.settings, 1, progress, manifest if manifest.is_file() else None)
-    return load_network(checkpoint), dataset
+    return load_network(checkpoint), open_dataset(checkpoint, None, None, progress)
 
 
 def _shared(datasets: Sequence[Dataset]) -> list[str]:
@@ -66,8 +67,7 @@ def _shared(datasets: Sequence[Dataset]) -> list[str]:
     train = {f[i].sha256 for f, dataset in zip(facts, datasets, strict=True) for i in dataset.train}
     common = set.intersection(*map(set, validate)) - train
     ordered = [sha256 for sha256 in dict.fromkeys(validate[0]) if sha256 in common]
-    spread = np.linspace(0, len(ordered) - 1, min(INPUTS, len(ordered))).round().astype(int)
-    return [ordered[i] for i in spread]
+    return [ordered[i] for i in spread(len(ordered), INPUTS)]
 
 
 def _positions(dataset: Dataset, files: Sequence[str]) -> np.ndarray:

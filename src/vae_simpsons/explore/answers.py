@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,15 +11,18 @@ from torch import Tensor
 from vae_simpsons.api import VAE
 from vae_simpsons.data.decode import decode_bytes
 from vae_simpsons.errors import VAEError
+from vae_simpsons.evaluation.embed import webp
+from vae_simpsons.evaluation.memorisation import nearest_numbers
+from vae_simpsons.evaluation.posterior import Components, find_components
 from vae_simpsons.explore.bodies import read_number, read_numbers, read_z
 from vae_simpsons.explore.collection import Collection, encode_all
-from vae_simpsons.explore.directions import Components, component_directions, find_components, top_dimensions
-from vae_simpsons.explore.nearest import Training, nearest_picture, training_pictures
-from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png, sheet, sheet_of, webp
+from vae_simpsons.explore.directions import component_directions, top_dimensions
+from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png, sheet, sheet_of
 from vae_simpsons.images import denormalise, normalise, shrink
 from vae_simpsons.inference import latents, walk
 from vae_simpsons.inference.blocks import block_size, device_of
 from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior
+from vae_simpsons.inference.grids import to_pil
 from vae_simpsons.inference.sample import any_classes, prior_noise
 from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.progress import Progress
@@ -48,7 +52,6 @@ class Answers:
         is_map = len(self.network.latent_shape) > 1
         self.directions = component_directions(self.components) if kl is None or is_map else top_dimensions(kl)
         self.stopping = threading.Event()
-        self._training: Training | None = None
         self.asked = {
             "decode": self.decode, "mean": self.mean, "draw": self.draw, "walk": self.walk, "gif": self.gif,
             "nearest": self.nearest,
@@ -92,7 +95,7 @@ class Answers:
 
     def thumbnails(self) -> bytes:
         """Returns the pictures of the map on one sheet, a WebP."""
-        return webp(sheet(shrink(self.collection.pixels, THUMB)))
+        return webp(to_pil(sheet(shrink(self.collection.pixels, THUMB))), quality=85)
 
     def picture(self, number: int) -> bytes:
         """Returns a picture of the map as it was prepared, a PNG."""
@@ -155,11 +158,21 @@ class Answers:
 
     def nearest(self, fields: Mapping[str, Any]) -> Answer:
         """Returns the training picture nearest to the picture of z, in pixels, mirrored or not, and how far it is."""
-        self._training = self._training or training_pictures(self.model, self.collection, self.cache_dir)
         pixels, names, what = self._training
         number, distance = nearest_picture(denormalise(self._decode(self._read_z(fields)))[0], pixels)
         of = f"{len(names):,} {what}"
         return {"src": data_uri(pixels[number]), "name": names[number], "distance": distance, "of": of}
+
+    @cached_property
+    def _training(self) -> tuple[Tensor, list[str], str]:
+        """Training pictures of the run, uint8 (N, C, H, W), or of the map; their names; and what they are in words."""
+        try:
+            dataset = self.model.open_dataset(None, self.cache_dir)
+        except VAEError:
+            shown = self.collection
+            return shown.pixels, shown.names, "pictures on the map: those of the run are gone"
+        names = [dataset.pack.index.paths[i] for i in dataset.train]
+        return dataset.pack.pixels[torch.from_numpy(dataset.train)], names, "training pictures"
 
     def _walk(self, fields: Mapping[str, Any]) -> Tensor:
         z = self._read_z(fields)
@@ -182,3 +195,14 @@ class Answers:
     def _check_stopping(self, _: int) -> None:
         if self.stopping.is_set():
             raise VAEError("the program has ended.")
+
+
+def nearest_picture(query: Tensor, pixels: Tensor) -> tuple[int, float]:
+    """Returns the number of the nearest of `pixels` (N, C, H, W) to `query` (C, H, W), or to its mirror image.
+
+    The second value is how far it is: the root mean square of the difference in grey levels. All are uint8.
+    """
+    sides = query.flatten()[None], query.flip(-1).flatten()[None]
+    number = int(nearest_numbers(*sides, pixels.flatten(1), 1))
+    near = pixels[number].flatten().float()
+    return number, min(float((side[0] - near).square().mean().sqrt()) for side in sides)

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vae_simpsons.api import VAE
+from vae_simpsons.data.order import spread
 from vae_simpsons.data.pictures import pictures_of
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.posterior import kl_by_dimension
-from vae_simpsons.images import denormalise, normalise
-from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.images import denormalise
+from vae_simpsons.inference.blocks import block_size
+from vae_simpsons.inference.latents import encode_pictures
 from vae_simpsons.progress import Progress
 
 MOST = 4000  # pictures; a sheet of so many thumbnails is still one that browsers show
@@ -62,7 +62,7 @@ def _from_paths(
         for path in map(Path, part.names):
             names.append(path.relative_to(folder.parent).as_posix())  # where the folder is, the page need not know
             labels.append(label_of(path, folder, len(folders) > 1))
-    chosen = spread(len(pictures), most)
+    chosen = spread(len(pictures), most).tolist()
     source = f"{len(chosen):,} of your {len(pictures):,} pictures" if len(chosen) < len(pictures) else "your pictures"
     found = Collection(source, pictures.take(chosen), [names[i] for i in chosen], [labels[i] for i in chosen])
     return found, pictures.left_out
@@ -94,11 +94,7 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
         VAEError: naming `path`: the model encodes to numbers that are not finite.
     """
     blocks = pixels.split(block_size(model.network))
-    report, found, done = progress("encoding images", len(pixels)), [], 0
-    for mu, log_var in map_blocks(model.network, lambda p: encode(model.network, normalise(p)), blocks, len(blocks)):
-        found.append((mu, log_var))
-        done += len(mu)
-        report(done)
+    found = list(encode_pictures(model.network, blocks, len(pixels), progress))
     mu = torch.cat([mu for mu, _ in found])
     if not mu.isfinite().all():
         raise VAEError("path: the model encodes pictures to numbers that are not finite. Give an earlier checkpoint.")
@@ -106,11 +102,6 @@ def encode_all(model: VAE, pixels: Tensor, progress: Progress) -> tuple[Tensor, 
         return mu, None
     log_var = torch.cat([part for _, part in found if part is not None])
     return mu, kl_by_dimension(mu.flatten(1), log_var.flatten(1))
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Returns at most `most` of the numbers below `count`, evenly spread, ascending."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
 
 
 def label_of(path: Path, folder: Path, named: bool) -> str:

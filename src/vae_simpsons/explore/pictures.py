@@ -1,15 +1,13 @@
-"""Pixels as the files that a browser shows: PNG, WebP and GIF."""
+"""Pixels as the files that a browser shows: PNG and GIF."""
 
 import io
 import math
 from base64 import b64encode
 
 from torch import Tensor
-from torch.nn.functional import pad
 
-from vae_simpsons.images import denormalise
-from vae_simpsons.inference.animation import save_animation
-from vae_simpsons.inference.grids import pictures_in, to_pil
+from vae_simpsons.images import denormalise, make_sheet
+from vae_simpsons.inference.grids import pictures_in, save_animation, to_pil
 
 THUMB = 64  # the larger side of a thumbnail, pixels
 FAST = 1  # zlib's level
@@ -17,12 +15,9 @@ FAST = 1  # zlib's level
 
 def png(pixels: Tensor) -> bytes:
     """Returns uint8 pixels (C, h, w) as a PNG."""
-    return _encoded(pixels, "PNG", compress_level=FAST)
-
-
-def webp(pixels: Tensor) -> bytes:
-    """Returns uint8 pixels (C, h, w) as a lossy WebP."""
-    return _encoded(pixels, "WEBP", quality=85)
+    buffer = io.BytesIO()
+    to_pil(pixels).save(buffer, "PNG", compress_level=FAST)
+    return buffer.getvalue()
 
 
 def gif(x: Tensor) -> bytes:
@@ -45,16 +40,9 @@ def columns_of(count: int) -> int:
 def sheet(pixels: Tensor) -> Tensor:
     """Returns uint8 pictures (n, C, H, W) as one, (C, h, w), row by row without gaps; the last row may end in black."""
     columns = columns_of(len(pixels))
-    full = pad(pixels, (0, 0) * 3 + (0, -len(pixels) % columns)).unflatten(0, (-1, columns))
-    return full.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)  # (C, rows * H, columns * W)
+    return make_sheet(pixels, -(-len(pixels) // columns), columns)
 
 
 def sheet_of(x: Tensor) -> dict[str, object]:
     """Returns images (n, C, H, W) in [-1, 1] as a sheet for the page: its address and pictures in a row."""
     return {"src": data_uri(sheet(denormalise(x))), "columns": columns_of(len(x)), "count": len(x)}
-
-
-def _encoded(pixels: Tensor, kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    to_pil(pixels).save(buffer, kind, **options)
-    return buffer.getvalue()

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, NETWORK, PRIOR, Checkpoint, load_network, write_checkpoint
+from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, NETWORK, PRIOR, Checkpoint, write_checkpoint
 from vae_simpsons.configfile import from_flat
 from vae_simpsons.export.card import write_card
 from vae_simpsons.export.onnx import check_installed, write_onnx
+from vae_simpsons.loading import load_network
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.settings import to_flat
 

@@ -70,7 +70,9 @@ def write_onnx(network: Autoencoder, folder: Path) -> list[Path]:
         files.append(path)
     if isinstance(network.prior, GaussianPrior):
         files.append(folder / "prior.npz")
-        write_gaussians(network.prior, files[-1])
+        # For numpy: k with probability weights[k], then z = means[k] + factors[k] eps.
+        prior, weights = network.prior, network.prior.weights.double().numpy()
+        np.savez(files[-1], weights=weights / weights.sum(), means=prior.means.numpy(), factors=prior.factors.numpy())
     return files
 
 
@@ -153,9 +155,3 @@ def compare(part: Part, path: Path) -> None:
                     f"onnx: {name} of {path.name} differs from torch's by {error:.2g} of its largest value, with "
                     f"{count} images and onnxruntime {onnxruntime.__version__}. Try another version of onnxruntime."
                 )
-
-
-def write_gaussians(prior: GaussianPrior, path: Path) -> None:
-    """Writes what z is drawn from, for numpy: k with probability weights[k], then means[k] + factors[k] eps."""
-    weights = prior.weights.double().numpy()
-    np.savez(path, weights=weights / weights.sum(), means=prior.means.numpy(), factors=prior.factors.numpy())

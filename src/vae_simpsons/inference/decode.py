@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vae_simpsons.errors import VAEError, one_line
+from vae_simpsons.files import read_csv
 from vae_simpsons.images import denormalise, write_png
 from vae_simpsons.inference.blocks import block_size, map_blocks
 from vae_simpsons.inference.latents import decode
@@ -81,8 +82,7 @@ def read_names(table: Path) -> list[str]:
         VAEError: not such a table, a path that leads out of the folder, or a path that comes twice.
     """
     try:
-        with open(table, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            paths = [row["path"] for row in csv.DictReader(file)]
+        paths = [row["path"] for row in read_csv(table)]
     except (OSError, KeyError, csv.Error) as e:
         raise VAEError(f"z: cannot read {table}: {one_line(e)}. It should have a column path.") from None
     for path in paths:

@@ -58,51 +58,30 @@ def check_drawing(
         VAEError: naming one of the last five arguments.
     """
     names = [class_names] if isinstance(class_names, str) else list(class_names or [])
-    check_names(names, known, run_folder)
-    if n < 1:
-        raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
-    if names and n % len(names):
-        more = (n // len(names) + 1) * len(names)
-        raise VAEError(f"n: {n} is no multiple of the {len(names)} classes. Give {more}, {more // len(names)} of each.")
-    check_is_flow(prior, guidance=guidance, steps=steps)
-    if guidance is not None and not names:
-        raise VAEError(f"guidance: {guidance:g} without a class to guide to. Name a class, or leave it out.")
-    drawing = Drawing(
-        classes=[known.index(name) for name in names],
-        guidance=GUIDANCE if guidance is None else guidance,
-        steps=STEPS if steps is None else steps,
-        temperature=temperature,
-    )
-    check_numbers(drawing)
-    return drawing
-
-
-def check_is_flow(prior: Prior, **given: float | None) -> None:
-    """Refuses what is given, and not None, for a flow where `prior` is none."""
-    for name, value in given.items():
+    check_names(names, known, run_folder, n)
+    for name, value in (("guidance", guidance), ("steps", steps)):
         if value is not None and not isinstance(prior, FlowPrior):
             raise VAEError(
                 f"{name}: {value} is for a flow, and this model draws latents from {describe_prior(prior)}. "
                 "Leave it out, or fit a flow with vae fit-prior."
             )
-
-
-def check_numbers(drawing: Drawing) -> None:
-    """Refuses guidance, steps and temperature that make no sense."""
-    _, guidance, steps, temperature = drawing
+    if guidance is not None and not names:
+        raise VAEError(f"guidance: {guidance:g} without a class to guide to. Name a class, or leave it out.")
+    guidance, steps = GUIDANCE if guidance is None else guidance, STEPS if steps is None else steps
     if not 0 <= guidance < math.inf:
         raise VAEError(f"guidance: {guidance:g} is not accepted. Give a number >= 0.")
     if not 1 <= steps <= MAX_STEPS:
         raise VAEError(f"steps: {steps} is not accepted. Give a whole number from 1 to {MAX_STEPS}.")
     if not 0 < temperature < math.inf:
         raise VAEError(f"temperature: {temperature:g} is not accepted. Give a number > 0.")
+    return Drawing([known.index(name) for name in names], guidance, steps, temperature)
 
 
-def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path) -> None:
+def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path, n: int) -> None:
     """Refuses classes that are not `known`, saying why if the list of images in the run's folder does, or given twice.
 
     Raises:
-        VAEError: naming `class_names`.
+        VAEError: naming `class_names`, or `n` where as many images of each class are not `n`.
     """
     if names and not known:
         raise VAEError(f"class_names: {NO_CLASSES}")
@@ -111,6 +90,11 @@ def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path) ->
             raise VAEError(f"class_names: {unknown_class(name, known, run_folder)}")
         if names.count(name) > 1:
             raise VAEError(f"class_names: {shorten(name)} is given twice. Give each class once.")
+    if n < 1:
+        raise VAEError(f"n: {n} is not accepted. Give a whole number >= 1.")
+    if names and n % len(names):
+        more = (n // len(names) + 1) * len(names)
+        raise VAEError(f"n: {n} is no multiple of the {len(names)} classes. Give {more}, {more // len(names)} of each.")
 
 
 def unknown_class(name: str, known: Sequence[str], run_folder: Path) -> str:

@@ -7,9 +7,8 @@ import numpy as np
 
 from vae_simpsons.data.pack import Pack
 from vae_simpsons.files import check_free_space, npy_writer, write_csv
-from vae_simpsons.images import normalise
-from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode
+from vae_simpsons.inference.blocks import block_size
+from vae_simpsons.inference.latents import encode_pictures
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -24,15 +23,11 @@ def encode_pack(network: Autoencoder, pack: Pack, folder: Path, progress: Progre
     shape = (count, *network.latent_shape)
     check_free_space(folder, len(names) * 4 * int(np.prod(shape)))
     blocks = pack.pixels.split(block_size(network))
-    latents = map_blocks(network, lambda pixels: encode(network, normalise(pixels)), blocks, len(blocks))
-    report, done = progress("encoding images", count), 0
     with ExitStack() as stack:
         writers = [stack.enter_context(npy_writer(folder / name, shape, np.float32)) for name in names]
-        for mu, log_var in latents:
-            for append, part in zip(writers, (mu, log_var), strict=False):
+        for latents in encode_pictures(network, blocks, count, progress):
+            for append, part in zip(writers, latents, strict=False):
                 if part is not None:
                     append(part.numpy())
-            done += len(mu)
-            report(done)
     write_csv(folder / "images.csv", ("path", "class"), zip(pack.index.paths, pack.index.classes, strict=True))
     return [*(folder / name for name in names), folder / "images.csv"]

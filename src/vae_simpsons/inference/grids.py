@@ -1,13 +1,17 @@
-"""Pictures for people: Pillow's, grids that show themselves in a notebook, and labels beside their rows."""
+"""Pictures for people: Pillow's, grids that show themselves in a notebook, labels beside their rows, animations."""
 
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from vae_simpsons.errors import writing
+from vae_simpsons.files import atomic_path
 from vae_simpsons.images import PADDING, denormalise, make_grid
 
 COLUMNS = 8  # pictures in a row of a grid
@@ -15,6 +19,8 @@ LABELLED_PIXELS = 32  # the least height and width of a picture that is labelled
 MARGIN = 4  # pixels around a label
 INK = 40  # grey level of labels, on white
 LETTER_PIXELS = 12  # size of the font; below it, spaces between words vanish
+FRAME_MS = 80  # how long a frame is shown
+FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 
 
 class Grid(list[Image.Image]):
@@ -73,11 +79,11 @@ def draw_grid(pixels: Tensor, columns: int, row_labels: Sequence[str], column_la
 
     Small images are enlarged by a whole factor where labels would not fit beside them.
     """
-    if row_labels or column_labels:
-        pixels = _enlarge(pixels)
-    picture = make_grid(pixels, columns)
     if not row_labels and not column_labels:
-        return picture
+        return make_grid(pixels, columns)
+    factor = -(-LABELLED_PIXELS // min(pixels.shape[-2:]))
+    pixels = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    picture = make_grid(pixels, columns)
     height, width = pixels.shape[-2:]
     left = max((_text_size(label)[0] + 2 * MARGIN for label in row_labels), default=0)
     top = max((_text_size(label)[1] + 2 * MARGIN for label in column_labels), default=0)
@@ -92,9 +98,24 @@ def draw_grid(pixels: Tensor, columns: int, row_labels: Sequence[str], column_la
     return canvas
 
 
-def _enlarge(pixels: Tensor) -> Tensor:
-    factor = -(-LABELLED_PIXELS // min(pixels.shape[-2:]))
-    return pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+def write_animation(name: str, path: Path, pictures: Sequence[Image.Image]) -> None:
+    """Writes pictures of one size as frames of a .gif or .webp that repeats for ever; `path` is replaced atomically.
+
+    Args:
+        name: what the user calls `path`, for errors.
+
+    Raises:
+        VAEError: it cannot be written.
+    """
+    with writing(name, path), atomic_path(path) as temporary:
+        save_animation(temporary, FORMATS[path.suffix.lower()], pictures)
+
+
+def save_animation(file: Path | BinaryIO, kind: str, pictures: Sequence[Image.Image]) -> None:
+    """Writes pictures of one size as frames of an animation, one of FORMATS, that repeats for ever."""
+    quality = {"quality": 90, "method": 4} if kind == "WEBP" else {}
+    first, *others = pictures
+    first.save(file, kind, save_all=True, append_images=others, duration=FRAME_MS, loop=0, **quality)
 
 
 def _text_size(text: str) -> tuple[int, int]:

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation import features
 from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.memorisation import memorisation, nearest, ratios
+from vae_simpsons.evaluation.memorisation import memorisation, nearest, nearest_numbers, ratios
 from vae_simpsons.progress import Progress
 
 VALIDATION = 1000  # images at most, spread over the validation set, that the figure is compared with
-BLOCK = 2048  # training images that distances are computed of at a time
 PIXELS, FEATURES = "pixels", "features"
 Space = Callable[[Tensor, str], Tensor]  # uint8 images (n, C, H, W) and what they are, in words -> points (n, D)
 
@@ -64,8 +63,7 @@ def find_neighbors(queries: Tensor, dataset: Dataset, count: int, name: str, spa
     ratio = ratios(nearest(points, mirrored, training, groups, progress("comparing", len(points))))
     paths = [[dataset.pack.index.paths[number] for number in row] for row in numbers.tolist()]
     found = Found(name, paths, pixels[numbers], ratio)
-    spread = np.linspace(0, len(dataset.val) - 1, min(VALIDATION, len(dataset.val))).round().astype(int)
-    validation = pixels[torch.from_numpy(dataset.val[spread])]
+    validation = pixels[torch.from_numpy(dataset.val[spread(len(dataset.val), VALIDATION)])]
     points, mirrored = space(validation, "validation images"), space(validation.flip(-1), "mirrored validation images")
     show = progress("comparing validation images", len(points))
     try:
@@ -73,25 +71,6 @@ def find_neighbors(queries: Tensor, dataset: Dataset, count: int, name: str, spa
     except VAEError as e:  # too few validation images: which figure, and how many it needs
         return found._replace(lacking=str(e))
     return found._replace(figures=figures)
-
-
-def nearest_numbers(points: Tensor, mirrored: Tensor, training: Tensor, count: int) -> Tensor:
-    """Returns the numbers (q, count) of the nearest rows of `training` (N, D) to each point or its mirror image.
-
-    Args:
-        points, mirrored: (q, D) each.
-    """
-    queries = torch.stack([points, mirrored]).float()  # (2, q, D)
-    norms = queries.square().sum(2, keepdim=True)
-    distances, numbers = [], []
-    for start in range(0, len(training), BLOCK):
-        part = training[start : start + BLOCK].float()
-        squared = norms + part.square().sum(1) - 2 * queries @ part.T  # (2, q, n)
-        found = squared.amin(0).topk(min(count, len(part)), largest=False)
-        distances.append(found.values)
-        numbers.append(found.indices + start)
-    order = torch.cat(distances, 1).argsort(dim=1, stable=True)[:, :count]
-    return torch.cat(numbers, 1).gather(1, order)
 
 
 def neighbor_rows(queries: Tensor, found: list[Found]) -> tuple[Tensor, list[str]]:

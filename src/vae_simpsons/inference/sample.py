@@ -19,6 +19,10 @@ from vae_simpsons.models import Autoencoder, Prior
 from vae_simpsons.models.priors import FlowPrior
 from vae_simpsons.progress import Progress
 
+NO_PRIOR = (
+    "this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says which z decode to "
+    "images. Train with model.variational true to sample."
+)
 CLASS_STREAM = 0xC1A55  # keeps the classes of a seed apart from its other draws
 
 
@@ -43,7 +47,8 @@ def sample(
         each: after so many images, which divide `count`, the noise begins anew, so that several classes are drawn from
             the same noise; None: never.
     """
-    check_is_variational(network)
+    if not network.variational:
+        raise VAEError(f"path: {NO_PRIOR}")
     size = block_size(network)
     labels = any_classes(network.prior, count, seed) if labels is None else labels
     noise = repeated_noise(network.latent_shape, count, each or count, seed, size)
@@ -59,15 +64,6 @@ def sample(
         return decode(network, z[:real])
 
     return map_blocks(network, draw, blocks, -(-count // size))
-
-
-def check_is_variational(network: Autoencoder) -> None:
-    """Refuses a plain autoencoder."""
-    if not network.variational:
-        raise VAEError(
-            "path: this is an autoencoder (model.variational: false). It has no prior to sample from: nothing says "
-            "which z decode to images. Train with model.variational true to sample."
-        )
 
 
 def any_classes(prior: Prior, count: int, seed: int) -> Tensor:

@@ -10,9 +10,8 @@ from torch import Tensor
 from vae_simpsons import objective
 from vae_simpsons.data.pictures import Pictures
 from vae_simpsons.errors import VAEError
-from vae_simpsons.images import normalise
-from vae_simpsons.inference.blocks import block_size, map_blocks
-from vae_simpsons.inference.latents import encode_posterior
+from vae_simpsons.inference.blocks import block_size
+from vae_simpsons.inference.latents import encode_pictures
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import Progress
 
@@ -45,17 +44,12 @@ def measure_kl(network: Autoencoder, pictures: Pictures, progress: Progress) -> 
     Raises:
         VAEError: a picture cannot be read.
     """
-    size, count = block_size(network), len(pictures)
-    report, done = progress("measuring the KL", count), 0
     total = torch.zeros(math.prod(network.latent_shape), dtype=torch.float64)
-    blocks = pictures.blocks(size)
-    for mu, log_var in map_blocks(
-        network, lambda p: encode_posterior(network, normalise(p)), blocks, -(-count // size)
-    ):
+    blocks = pictures.blocks(block_size(network))
+    for mu, log_var in encode_pictures(network, blocks, len(pictures), progress, "measuring the KL"):
+        assert log_var is not None, "of a variational network"
         total += objective.kl_per_dimension(mu.double(), log_var.double()).flatten(1).sum(0)
-        done += len(mu)
-        report(done)
-    return total / count
+    return total / len(pictures)
 
 
 def choose_dims(dims: Dims, kl: Tensor) -> list[int]:

@@ -6,7 +6,9 @@ from torch import nn
 from vae_simpsons.errors import VAEError
 from vae_simpsons.models.autoencoder import Autoencoder
 from vae_simpsons.models.conv import Decoder, Encoder
-from vae_simpsons.models.priors import FlowPrior, GaussianPrior, NormalPrior, Prior, build_velocity
+from vae_simpsons.models.priors import FlowPrior, GaussianPrior, NormalPrior, Prior
+from vae_simpsons.models.priors.mlp import MLP
+from vae_simpsons.models.priors.transformer import Transformer
 from vae_simpsons.models.spatial import SpatialDecoder, SpatialEncoder
 from vae_simpsons.settings import Settings
 
@@ -50,6 +52,16 @@ def build_prior(settings: Settings, class_count: int) -> Prior:
     if prior.kind == "gaussian":
         return GaussianPrior(shape, prior.components, class_count)
     return FlowPrior(build_velocity(shape, class_count, prior.width, prior.depth, prior.dropout), shape, class_count)
+
+
+def build_velocity(shape: tuple[int, ...], class_count: int, width: int, depth: int, dropout: float = 0.0) -> nn.Module:
+    """Returns a fresh velocity network: an MLP for vectors (D,), a transformer for maps (C, h, w).
+
+    Called as (x (B, *latent), t (B,), labels int64 (B,) or None) -> (B, *latent), on standardised latents.
+    """
+    if len(shape) == 1:
+        return MLP(*shape, class_count, width, depth, dropout)
+    return Transformer(shape, class_count, width, depth, dropout)
 
 
 def check_prior_size(settings: Settings, class_count: int) -> None:

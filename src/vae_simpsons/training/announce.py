@@ -12,7 +12,7 @@ from vae_simpsons.files import format_bytes
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell
 from vae_simpsons.progress import format_about, format_duration, format_epochs
-from vae_simpsons.settings import TOONS, Settings
+from vae_simpsons.settings import TOONS
 from vae_simpsons.training.engine import Engine
 from vae_simpsons.training.runfolder import Run, RunFolder
 from vae_simpsons.training.stages import AutoencoderStage, Stage, stage_names
@@ -71,13 +71,15 @@ def about_stage(run: Run, dataset: Dataset, stage: Stage, engine: Engine, traine
     """Returns what a stage trains, for how long and with how much memory, and what comes after it, by name."""
     resume, steps = run.resume, len(dataset.train) // (stage.batch_size * trainer.world_size)
     seconds, memory = stage_cost(run, dataset, stage, trainer)
+    flow = f"a flow is trained on its latents, {format_epochs(run.settings.prior.epochs)}"
+    then = {"normal": None, "gaussian": "Gaussians are fitted to its latents", "flow": flow}
     likely = "at most" if engine.name == "graph" else "about"  # the trial step is not captured
     return {
         **stage.describe(),
         "training": f"{format_epochs(stage.epochs)} of {steps:,} steps, batch {stage.batch_size}",
         "takes": f"{likely} {format_about(seconds)} and {format_bytes(memory)}",
         "resuming": f"after epoch {resume.reached().epochs} of {resume.path}" if resume else None,
-        "then": what_follows(run.settings) if stage.name == AutoencoderStage.name else None,
+        "then": then[run.settings.prior.kind] if stage.name == AutoencoderStage.name else None,
     }
 
 
@@ -91,12 +93,6 @@ def stage_cost(run: Run, dataset: Dataset, stage: Stage, trainer: pl.Trainer) ->
     epochs, done = (position.epochs, position.epoch_steps) if position else (0, 0)
     steps = steps_in_epoch(len(dataset.train), len(dataset.val), stage.batch_size * trainer.world_size)
     return ((stage.epochs - epochs) * steps - done) * step_s, memory
-
-
-def what_follows(settings: Settings) -> str | None:
-    """Returns what comes after the autoencoder."""
-    flow = f"a flow is trained on its latents, {format_epochs(settings.prior.epochs)}"
-    return {"normal": None, "gaussian": "Gaussians are fitted to its latents", "flow": flow}[settings.prior.kind]
 
 
 def classes_in_words(told: Sequence[str], dataset: Dataset) -> str:

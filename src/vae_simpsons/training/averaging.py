@@ -9,12 +9,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def average_of(network: nn.Module) -> AveragedModel:
-    """Returns torch's AveragedModel of `network`, which begins as a copy of it and takes no gradient."""
-    averaged = AveragedModel(network)
-    return averaged.requires_grad_(False)
-
-
 def decay_at(step: int, decay: float) -> float:
     """Returns what is kept of the average at `step`, counted from 0: less at first, when it has little to keep."""
     return min(decay, (1 + step) / (10 + step))

@@ -15,13 +15,14 @@ import torch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation.result import Evaluation
+from vae_simpsons.files import read_csv
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.progress import no_progress, warn
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
 from vae_simpsons.training.stage import StageModule, in_eval_mode
-from vae_simpsons.training.table import read_table, write_table
+from vae_simpsons.training.table import write_table
 
 NOT_IN_TAGS = r"[^\w.-]+"  # what TensorBoard does not take in the name of a curve
 
@@ -38,7 +39,7 @@ class QuickFigures(pl.Callback):
         """Drops the figures of epochs that will be trained again; makes up for those of the epoch just resumed from."""
         done = trainer.current_epoch
         if trainer.is_global_zero and self.path.exists():
-            self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= done]
+            self.rows = [row for row in read_csv(self.path) if int(row["epoch"]) <= done]
         if trainer.is_global_zero and done and not module.resumes_within_epoch and is_due(self.settings, done):
             known = next((row for row in self.rows if int(row["epoch"]) == done), None)
             self.add_points(trainer, known or self.measure(trainer, module, done))
@@ -57,7 +58,7 @@ class QuickFigures(pl.Callback):
             figures = self.figures(network, trainer.datamodule.dataset)
         row = {"epoch": epoch, "step": trainer.global_step} | {k: f"{v:.8g}" for k, v in figures.items()}
         self.rows = [other for other in self.rows if int(other["epoch"]) != epoch] + [row]
-        self.attempts(str(self.path), write_table, self.path, same_columns(self.rows))
+        self.attempts(str(self.path), write_table, self.path, self.rows)
         return row
 
     def figures(self, network: Autoencoder, dataset: Dataset) -> dict[str, float]:
@@ -78,7 +79,8 @@ class QuickFigures(pl.Callback):
 
     def add_points(self, trainer: StageTrainer, row: dict[str, Any]) -> None:
         """Adds a point to each curve."""
-        trainer.logger.log_metrics(values(row), step=trainer.global_step)
+        figures = {name: float(text) for name, text in row.items() if name not in ("epoch", "step") and text != ""}
+        trainer.logger.log_metrics(figures, step=trainer.global_step)
 
     def _warn(self, reason: str) -> None:
         if reason not in self.warned:
@@ -88,23 +90,14 @@ class QuickFigures(pl.Callback):
 
 def evaluate_quickly(network: Autoencoder, settings: Settings, dataset: Dataset) -> Evaluation:
     """Returns what `vae evaluate --quick` measures."""
-    from vae_simpsons.evaluation.evaluate import evaluate  # here: a run without figures starts without its libraries
+    # Here: a run without figures starts without their libraries.
+    from vae_simpsons.evaluation.evaluate import evaluate
+    from vae_simpsons.evaluation.groups.subject import Asked
 
-    return evaluate(network, settings, dataset, no_progress, quick=True)
+    return evaluate(network, settings, dataset, no_progress, Asked(quick=True))
 
 
 def is_due(settings: Settings, epoch: int) -> bool:
     """Whether figures are measured after `epoch`, counted from 1."""
     every = settings.trainer.evaluate_every
     return every is not None and epoch % every == 0
-
-
-def values(row: dict[str, Any]) -> dict[str, float]:
-    """Returns the figures of a row of the table."""
-    return {name: float(text) for name, text in row.items() if name not in ("epoch", "step") and text != ""}
-
-
-def same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns rows that all have the columns of any; a figure that was not measured is empty."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    return [{name: row.get(name, "") for name in columns} for row in rows]

@@ -51,7 +51,10 @@ class Muon(torch.optim.Optimizer):
         self.adamw = torch.optim.AdamW([{"params": others}], lr, betas, weight_decay=weight_decay, fused=fused)
         self.param_groups += self.adamw.param_groups  # whoever sets the learning rate sets both
         self.adamw.state = self.state
-        self.groups = [Matrices(weights, self.state) for weights in by_shape(self.matrices)]
+        by_shape = defaultdict(list)  # one product does for all of a shape
+        for weight in self.matrices:
+            by_shape[weight.flatten(1).shape].append(weight)
+        self.groups = [Matrices(weights, self.state) for weights in by_shape.values()]
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -82,14 +85,6 @@ def matrix_of(layer: nn.Module) -> list[Tensor]:
     if not isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         return []
     return [layer.weight] if min(layer.weight.flatten(1).shape) >= LEAST_SIDE else []
-
-
-def by_shape(weights: list[Tensor]) -> list[list[Tensor]]:
-    """Returns the weights in groups of one shape: one product does for all of a group."""
-    groups = defaultdict(list)
-    for weight in weights:
-        groups[weight.flatten(1).shape].append(weight)
-    return list(groups.values())
 
 
 class Matrices:

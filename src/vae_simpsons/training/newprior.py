@@ -18,13 +18,12 @@ from vae_simpsons.checkpoint import (
     NETWORK,
     Checkpoint,
     Position,
-    in_full_precision,
-    load_network,
     read_checkpoint,
     write_checkpoint,
 )
-from vae_simpsons.data.dataset import Dataset, load_dataset
-from vae_simpsons.errors import VAEError, cannot_write
+from vae_simpsons.data.dataset import load_dataset
+from vae_simpsons.errors import VAEError, writing
+from vae_simpsons.loading import in_full_precision, load_network
 from vae_simpsons.models.priors import MIN_IMAGES
 from vae_simpsons.paths import for_shell, quoted
 from vae_simpsons.progress import progress_bar
@@ -105,7 +104,12 @@ def fit_at_once(run: Run, begun: Checkpoint, manifest: Path | None) -> None:
     folder, dataset = run.folder, None
     if run.settings.prior.kind == "gaussian":
         dataset = load_dataset(run.settings, 1, progress_bar, manifest)
-    write_run(run, begun, dataset, manifest)
+    with writing("out", folder.path, "folder"):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        if manifest:
+            shutil.copyfile(manifest, folder.split)
+        create_folder(run, dataset, "cpu", 1)
+        write_checkpoint(begun)
     if dataset:
         print(fit_gaussians(folder.last, dataset, folder.pictures, progress_bar))
     print(f"next: vae sample --ckpt {for_shell(folder.last)} -n 64")
@@ -133,16 +137,3 @@ def without_prior(model: Checkpoint, settings: Settings, folder: RunFolder) -> C
     steps = before.steps if before and before.stage == AutoencoderStage.name else 0  # else unknown
     position = Position(AutoencoderStage.name, epochs, steps)
     return Checkpoint(folder.last, settings, tensors, epochs, autoencoder_of(model).figures, position)
-
-
-def write_run(run: Run, begun: Checkpoint, dataset: Dataset | None, manifest: Path | None) -> None:
-    """Writes the files of a run that has no stage to train: settings, split, environment and last.ckpt."""
-    folder = run.folder
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        if manifest:
-            shutil.copyfile(manifest, folder.split)
-        create_folder(run, dataset, "cpu", 1)
-        write_checkpoint(begun)
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None

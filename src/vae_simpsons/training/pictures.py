@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
 from vae_simpsons import images
 from vae_simpsons.data.batches import take
+from vae_simpsons.data.order import spread
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.logger import RunLogger
 from vae_simpsons.training.runfolder import Run
@@ -27,8 +27,8 @@ class Pictures(pl.Callback):
     def on_fit_start(self, trainer: StageTrainer, module: StageModule) -> None:
         """Chooses images spread over the validation set: sorted files begin with one class."""
         dataset = trainer.datamodule.dataset
-        spread = np.linspace(0, len(dataset.val) - 1, min(ORIGINALS, len(dataset.val))).round().astype(int)
-        self.originals = take(dataset.pack.pixels, dataset.val[spread])  # uint8 (n, C, H, W)
+        chosen = dataset.val[spread(len(dataset.val), ORIGINALS)]
+        self.originals = take(dataset.pack.pixels, chosen)  # uint8 (n, C, H, W)
 
     def on_validation_end(self, trainer: StageTrainer, module: StageModule) -> None:
         if not trainer.is_global_zero:

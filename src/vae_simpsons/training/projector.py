@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vae_simpsons.data.batches import take
 from vae_simpsons.data.dataset import Dataset
+from vae_simpsons.data.order import spread
 from vae_simpsons.errors import one_line
 from vae_simpsons.files import atomic_path
-from vae_simpsons.images import normalise, write_png
+from vae_simpsons.images import make_sheet, normalise, shrink, write_png
 from vae_simpsons.inference import latents
 from vae_simpsons.inference.blocks import block_size
 from vae_simpsons.models import Autoencoder
@@ -49,8 +49,7 @@ class Projector(pl.Callback):
         if not trainer.is_global_zero:
             return
         dataset = trainer.datamodule.dataset
-        count = min(MOST_POINTS, len(dataset.val))
-        chosen = dataset.val[np.linspace(0, len(dataset.val) - 1, count).round().astype(int)]
+        chosen = dataset.val[spread(len(dataset.val), MOST_POINTS)]
         with in_eval_mode(module.stage.final):
             mu, thumbnails = encode_chosen(module.stage.final, dataset, chosen)
         classes = dataset.pack.index.classes
@@ -66,16 +65,8 @@ def encode_chosen(network: Autoencoder, dataset: Dataset, chosen: np.ndarray) ->
     for rows in np.array_split(chosen, -(-len(chosen) // block_size(network))):
         pixels = take(dataset.pack.pixels, rows)
         mus.append(latents.encode(network, normalise(pixels))[0].flatten(1))
-        thumbnails.append(shrink(pixels))
+        thumbnails.append(shrink(pixels, THUMBNAIL))
     return torch.cat(mus), torch.cat(thumbnails)
-
-
-def shrink(pixels: Tensor) -> Tensor:
-    """Returns uint8 images (n, C, H, W) as thumbnails, their larger side THUMBNAIL at most."""
-    height, width = pixels.shape[2:]
-    scale = min(1.0, THUMBNAIL / max(height, width))
-    size = (max(1, round(scale * height)), max(1, round(scale * width)))
-    return F.interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
 
 
 def write_projector(folder: Path, mu: Tensor, rows: list[tuple[str, str]], thumbnails: Tensor) -> None:
@@ -90,21 +81,12 @@ def write_projector(folder: Path, mu: Tensor, rows: list[tuple[str, str]], thumb
         OSError: they cannot be written.
     """
     height, width = thumbnails.shape[2:]
+    side = math.ceil(math.sqrt(len(thumbnails)))  # as many rows as columns: TensorBoard expects that
+    assert side * max(height, width) <= MOST_PIXELS, "MOST_POINTS of THUMBNAIL pixels fit"
     values = "".join("\t".join(f"{value:.6g}" for value in row) + "\n" for row in mu.tolist())
     metadata = "class\tpath\n" + "".join("\t".join(row) + "\n" for row in rows)
     files = {"projector/tensors.tsv": values, "projector/metadata.tsv": metadata}
-    write_png(folder / "projector" / "sprite.png", make_sheet(thumbnails))
+    write_png(folder / "projector" / "sprite.png", make_sheet(thumbnails, side, side))
     for name, text in (files | {CONFIG: TEXT.format(width=width, height=height)}).items():
         with atomic_path(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="replace")
-
-
-def make_sheet(thumbnails: Tensor) -> Tensor:
-    """Returns thumbnails (n, C, h, w) row by row in one picture, as many rows as columns: TensorBoard expects that."""
-    count, channels, height, width = thumbnails.shape
-    side = math.ceil(math.sqrt(count))
-    assert side * max(height, width) <= MOST_PIXELS, "MOST_POINTS of THUMBNAIL pixels fit"
-    sheet = thumbnails.new_full((side * side, channels, height, width), 255)
-    sheet[:count] = thumbnails
-    rows = sheet.unflatten(0, (side, side)).permute(2, 0, 3, 1, 4)  # (C, side, h, side, w)
-    return rows.reshape(channels, side * height, side * width)

@@ -5,17 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vae_simpsons.checkpoint import (
-    AVERAGE,
-    EPOCH_SUMS,
-    NETWORK,
-    OPTIMIZER,
-    PRIOR,
-    STATE,
-    Checkpoint,
-    check_tensors,
-)
+from vae_simpsons.checkpoint import AVERAGE, EPOCH_SUMS, NETWORK, OPTIMIZER, PRIOR, STATE, Checkpoint
 from vae_simpsons.errors import VAEError
+from vae_simpsons.loading import check_tensors
 from vae_simpsons.settings import Settings, to_flat
 from vae_simpsons.training.muon import kept_of
 from vae_simpsons.training.stages import AutoencoderStage, PriorStage, build_stage, stage_epochs, stage_names

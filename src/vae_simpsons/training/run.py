@@ -12,6 +12,8 @@ from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.dataset import Dataset, load_dataset, with_levels
 from vae_simpsons.devices import describe_device
 from vae_simpsons.errors import Interrupted, VAEError, one_line
+from vae_simpsons.files import read_csv
+from vae_simpsons.loading import take_weights
 from vae_simpsons.memory import keep_freed_buffers
 from vae_simpsons.models import check_prior_size
 from vae_simpsons.models.cpu import use_fast_convolutions
@@ -28,9 +30,7 @@ from vae_simpsons.training.resuming import autoencoder_of, check_position, check
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_names, told_by
-from vae_simpsons.training.starting import take_weights
 from vae_simpsons.training.stopping import Stopped
-from vae_simpsons.training.table import read_table
 from vae_simpsons.training.trainer import build_trainer, check_device, set_precision, with_precision
 
 
@@ -121,7 +121,7 @@ def train_stage(
     started, first_step = time.monotonic(), position.epoch_steps if position else 0
     fit(run, trainer, module, ImagesDataModule(stage, opened, settings, engine.name == "graph", first_step))
     if first:
-        print(summary(run, stage, read_table(run.folder.table(stage.name)), time.monotonic() - started))
+        print(summary(run, stage, read_csv(run.folder.table(stage.name)), time.monotonic() - started))
     # The first process's, as they are saved: BatchNorm's statistics are each process's own.
     tensors = trainer.strategy.broadcast({name: tensor.detach().cpu() for name, tensor in stage.tensors().items()})
     return opened, Checkpoint(run.folder.last, settings, tensors, trainer.current_epoch, figures_of(trainer, module))

@@ -1,7 +1,6 @@
 """A run: its folder, what is in it, and what the parts of training share."""
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,8 @@ from vae_simpsons.checkpoint import Checkpoint, Position
 from vae_simpsons.configfile import to_yaml
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.split import MANIFEST, write_manifest
-from vae_simpsons.errors import VAEError, cannot_write
-from vae_simpsons.files import atomic_path, lock_file, remove_temporary
+from vae_simpsons.errors import VAEError, writing
+from vae_simpsons.files import atomic_path, check_writable, lock_file, remove_temporary
 from vae_simpsons.paths import for_shell
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.lightning import is_first_process
@@ -88,7 +87,7 @@ def new_folder(settings: Settings, config_name: str) -> RunFolder:
             f"out: {folder.path} holds another run, which is not overwritten. "
             f"Give another folder, or --resume {for_shell(folder.path)} to continue that run."
         )
-    check_writable(folder.path)
+    check_writable("out", folder.path)
     return folder
 
 
@@ -99,17 +98,16 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
         return
     made = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
-    try:
+    with writing("out", folder.path, "folder"):
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(folder.path / LOCK)
+        try:
+            lock = lock_file(folder.path / LOCK)
+        except Timeout:
+            raise VAEError(
+                f"out: another run trains in {folder.path}. Wait until it ends, stop it, or give another folder."
+            ) from None
         remove_temporary(folder.path)
         remove_temporary(folder.pictures)
-    except Timeout:
-        raise VAEError(
-            f"out: another run trains in {folder.path}. Wait until it ends, stop it, or give another folder."
-        ) from None
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None
     try:
         with lock:
             yield
@@ -119,15 +117,6 @@ def locked(folder: RunFolder) -> Iterator[None]:
                 (folder.path / LOCK).unlink(missing_ok=True)
                 for path in made:
                     path.rmdir()
-
-
-def check_writable(path: Path) -> None:
-    """Refuses a folder that cannot be made or written in, naming the part of the path that is in the way."""
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    if not existing.is_dir():
-        raise VAEError(f"out: {existing} is a file, so {path} cannot be a run folder. Give another folder.")
-    if not os.access(existing, os.W_OK):
-        raise VAEError(f"out: cannot write in {existing}: permission denied. Give another folder with --out DIR.")
 
 
 def find_last(which: str, out: str | None, config_name: str) -> Path:
@@ -153,14 +142,14 @@ def resumed_folder(out: str | None, checkpoint: Path) -> RunFolder:
     folder = RunFolder(Path(out) if out else checkpoint.parent)
     if folder.holds_a_run() and folder.path.resolve() != checkpoint.parent.resolve():
         raise VAEError(f"out: {folder.path} holds another run than {checkpoint}. Give another folder.")
-    check_writable(folder.path)
+    check_writable("out", folder.path)
     return folder
 
 
 def create_folder(run: Run, dataset: Dataset | None, device: str, processes: int) -> None:
     """Makes the folder, with settings, split and environment; resuming adds to the last. Without images, no split."""
     folder = run.folder
-    try:
+    with writing("out", folder.path, "folder"):
         folder.pictures.mkdir(parents=True, exist_ok=True)
         now = environment(run.command, device, processes)
         if folder.environment.exists():
@@ -173,8 +162,6 @@ def create_folder(run: Run, dataset: Dataset | None, device: str, processes: int
         for path, text in texts.items():
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise cannot_write("out", folder.path, e) from None
 
 
 def environment(command: Sequence[str], device: str, processes: int) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """The figures of each epoch: a row of metrics.csv and a point of each curve."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from vae_simpsons.files import atomic_path, write_csv
+from vae_simpsons.files import atomic_path, read_csv, write_csv
 from vae_simpsons.settings import to_flat
 from vae_simpsons.training.lightning import StageTrainer
 from vae_simpsons.training.runfolder import Run
@@ -27,7 +26,7 @@ class MetricsTable(pl.Callback):
         trainer.logger.log_settings(to_flat(module.settings))
         trainer.logger.log_charts(module.stage.figures)
         if trainer.is_global_zero and self.path.exists():
-            self.rows = [row for row in read_table(self.path) if int(row["epoch"]) <= trainer.current_epoch]
+            self.rows = [row for row in read_csv(self.path) if int(row["epoch"]) <= trainer.current_epoch]
             self.attempts(str(self.path), write_table, self.path, self.rows)
 
     def on_train_epoch_end(self, trainer: StageTrainer, module: StageModule) -> None:
@@ -40,12 +39,6 @@ class MetricsTable(pl.Callback):
         row |= {name: f"{value:.8g}" for name, value in figures.items()}
         self.rows.append(row | {"time_s": f"{module.epoch_s:.3f}"})
         self.attempts(str(self.path), write_table, self.path, self.rows)
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a metrics.csv."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

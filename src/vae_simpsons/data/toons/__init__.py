@@ -1,7 +1,5 @@
 """Toons, the data set that this program draws: cartoon portraits, each from a few known factors."""
 
-import errno
-import os
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -22,16 +20,14 @@ def write_toons(folder: Path, count: int, seed: int, size: int, show: Callable[[
     So the hairstyle is the label: bald/toon_00012.png. factors.csv lists them all, in the order of their numbers.
 
     Args:
-        folder: must be empty if it exists.
+        folder: new or empty.
         size: height and width, pixels.
         show: called with the number drawn.
 
     Raises:
-        OSError: the folder is not empty or cannot be written.
+        OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
     drawn = (make_toon(seed, index) for index in range(count))
     toons = {f"{toon.hair}/toon_{index:05d}.png": toon for index, toon in enumerate(drawn)}
     for hair in {toon.hair for toon in toons.values()}:

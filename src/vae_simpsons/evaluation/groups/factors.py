@@ -12,6 +12,7 @@ from vae_simpsons.evaluation.disentanglement import Information
 from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.groups.subject import Subject, attempt, choose
 from vae_simpsons.evaluation.likelihood import posteriors
+from vae_simpsons.files import read_csv
 
 FILE, KEY = "factors.csv", "file"
 
@@ -22,10 +23,9 @@ def read_factors(source: Path, index: Index) -> dict[str, np.ndarray]:
     A column of fractions is continuous, one of whole numbers or of words categorical.
     """
     try:
-        with open(source / FILE, newline="", encoding="utf-8") as file:
-            rows = {row.pop(KEY): row for row in csv.DictReader(file)}
+        rows = {row.pop(KEY): row for row in read_csv(source / FILE)}
         columns = {name: [rows[path][name] for path in index.paths] for name in next(iter(rows.values()))}
-    except (OSError, KeyError, StopIteration, UnicodeDecodeError, csv.Error):
+    except (OSError, KeyError, StopIteration, csv.Error):
         return {}
     return {name: _typed(texts) for name, texts in columns.items() if None not in texts}
 

@@ -1,6 +1,5 @@
 """Whether samples are copies of training images: in pixels and in features, beside validation images."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from vae_simpsons.evaluation import memorisation as copies
 from vae_simpsons.evaluation.figures import Figure
-from vae_simpsons.evaluation.groups.samples import AGAINST_TRAIN, of_held_out, of_samples, of_training, some_rows
+from vae_simpsons.evaluation.groups.samples import AGAINST_TRAIN, HELD_OUT, TRAINING, features_of, some_rows
 from vae_simpsons.evaluation.groups.subject import SAMPLES, Subject, attempt, choose
 
 
@@ -35,16 +34,15 @@ def _in_pixels(subject: Subject) -> list[Figure]:
 
 
 def _in_features(subject: Subject) -> list[Figure]:
-    training, groups = of_training(subject), _groups(subject, subject.training)
+    training, groups = features_of(subject, TRAINING), _groups(subject, subject.training)
 
-    def ratios(name: str, of: Callable[[Subject], Tensor], images: Tensor) -> Tensor:
-        mirrored = subject.features(f"mirrored {name}", lambda: images.flip(-1))
-        plain = some_rows(of(subject), len(images), subject.seed) if name != SAMPLES else of(subject)[: len(images)]
+    def ratios(name: str, images: Tensor) -> Tensor:
+        mirrored, plain = subject.features(f"mirrored {name}", lambda: images.flip(-1)), features_of(subject, name)
+        plain = plain[: len(images)] if name == SAMPLES else some_rows(plain, len(images), subject.seed)
         return copies.ratios(copies.nearest(plain, mirrored, training, groups))
 
     queries, validation = _queries(subject)
-    of_drawn = ratios(SAMPLES, of_samples, queries)
-    return _figures(of_drawn, ratios("held-out", of_held_out, validation), "features", len(subject.training))
+    return _figures(ratios(SAMPLES, queries), ratios(HELD_OUT, validation), "features", len(subject.training))
 
 
 def _queries(subject: Subject) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vae_simpsons.evaluation.blocks import filled
-from vae_simpsons.evaluation.distances import distance_rows
 from vae_simpsons.evaluation.groups.latents import kl_of_each_dimension
 from vae_simpsons.evaluation.groups.subject import Subject, choose
+from vae_simpsons.evaluation.memorisation import nearest_numbers
+from vae_simpsons.evaluation.posterior import find_components
 from vae_simpsons.evaluation.result import LatentMap, Neighbours, Reconstructions, Traversal
 from vae_simpsons.images import denormalise, shrink
 
@@ -35,13 +35,11 @@ def neighbours(subject: Subject) -> Neighbours:
     """Returns the first samples and the training images nearest to them in pixels, mirrored where that is nearer."""
     queries = subject.samples[:QUERIES]
     training = subject.pixels(choose(subject.dataset.train, subject.plan.searched, subject.seed))
-    flat = training.flatten(1)
-    plain, mirrored = (_squared(x.flatten(1), flat) for x in (queries, queries.flip(-1)))
-    squared, numbers = torch.minimum(plain, mirrored).topk(min(NEAREST, len(flat)), dim=1, largest=False)
-    flipped = mirrored.gather(1, numbers) < plain.gather(1, numbers)
-    nearest = training[numbers]  # (n, k, C, H, W)
-    nearest = torch.where(flipped[:, :, None, None, None], nearest.flip(-1), nearest)
-    return Neighbours(queries, nearest, (squared / subject.values).sqrt())
+    flat, mirrored, count = queries.flatten(1), queries.flip(-1).flatten(1), min(NEAREST, len(training))
+    nearest = training[nearest_numbers(flat, mirrored, training.flatten(1), count)]  # (n, k, C, H, W)
+    ways = torch.stack([nearest, nearest.flip(-1)])
+    distances, way = (ways.double() - queries[:, None].double()).square().mean((3, 4, 5)).sqrt().min(0)
+    return Neighbours(queries, torch.where(way[:, :, None, None, None] > 0, ways[1], ways[0]), distances)
 
 
 def traversal(subject: Subject) -> Traversal:
@@ -67,17 +65,8 @@ def latent_map(subject: Subject) -> LatentMap | None:
     mu = subject.posterior[0].flatten(1)[rows].double()
     if min(mu.shape) < 2 or len(mu) < 3:
         return None
-    centred = mu - mu.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, [-1, -2]]
-    axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have no sign of their own
-    shares = (values.clamp_min(0.0) / values.clamp_min(0.0).sum().clamp_min(1e-300)).tolist()
+    found = find_components(mu)
+    points, (first, second) = (mu - found.mean) @ found.vectors[:2].T.double(), found.shares[:2].tolist()
     labels = subject.dataset.labels[torch.from_numpy(subject.images)][rows]
     thumbnails = shrink(subject.originals[rows], THUMB)
-    return LatentMap(centred @ axes, (shares[-1], shares[-2]), thumbnails, labels, subject.dataset.class_names)
-
-
-def _squared(images: Tensor, training: Tensor) -> Tensor:
-    """Squared distances (n, N), float64."""
-    parts = [rows for block in training.split(1024) for _, rows in distance_rows(images, block)]
-    return torch.cat(parts, dim=1)
+    return LatentMap(points, (first, second), thumbnails, labels, subject.dataset.class_names)

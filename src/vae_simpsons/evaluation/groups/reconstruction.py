@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from vae_simpsons.evaluation import pixels as seen
@@ -21,16 +20,14 @@ def reconstruction(subject: Subject, missing: list[str]) -> list[Figure]:
     plain = _of_mean_image(subject)
     values = {"mse": found.mse, "PSNR": seen.psnr(found.mse), "SSIM": found.ssim, "MS-SSIM": found.ms_ssim}
     size = min(subject.network.image_shape[1:])
-    figures = []
+    scales = f"SSIM over {seen.scales(size, size)} scales, weights renormalised, negative as 0"
+    said, figures = seen.DEFINITIONS | {"MS-SSIM": scales}, []
     for name, of_each in values.items():
 
         def measure(name: str = name, of_each: Tensor = of_each) -> list[Figure]:
             if "SSIM" in name:
                 require(name, size, seen.TAPS, "pixels of height and width")
-            definition = seen.DEFINITIONS[name]
-            if name == "MS-SSIM":
-                definition = f"SSIM over {seen.scales(size, size)} scales, weights renormalised, negative as 0"
-            return [mean_figure(name, of_each, definition, plain[name].mean().item(), MEAN_IMAGE)]
+            return [mean_figure(name, of_each, said[name], plain[name].mean().item(), MEAN_IMAGE)]
 
         figures += attempt(missing, measure)
     figures += attempt(missing, lambda: sharpness(found.recon, subject.originals, "reconstructions"))
@@ -56,13 +53,10 @@ def sharpness(images: Tensor, data: Tensor, of: str) -> list[Figure]:
 
 def _of_mean_image(subject: Subject) -> dict[str, Tensor]:
     """What the mean training image scores as everybody's reconstruction, one value an image."""
-    small = min(subject.network.image_shape[1:]) < seen.TAPS
 
     def look(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = normalise(pixels)
-        recon = subject.mean_image.expand_as(x)
-        mse = seen.squared_errors(recon, x)
-        return (mse, *([mse * torch.nan] * 2 if small else (seen.ssim(recon, x), seen.ms_ssim(recon, x))))
+        return seen.similarities(subject.mean_image.expand_as(x), x)
 
     mse, ssim, ms_ssim = in_blocks(look, subject.originals, size=subject.block)
     return {"mse": mse, "PSNR": seen.psnr(mse), "SSIM": ssim, "MS-SSIM": ms_ssim}

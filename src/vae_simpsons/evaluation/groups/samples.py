@@ -14,7 +14,7 @@ from vae_simpsons.evaluation.groups.reconstruction import sharpness
 from vae_simpsons.evaluation.groups.subject import SAMPLES, Subject, attempt, choose
 
 HELD_OUT = "held-out images"
-RECON = "reconstructions"
+RECON, TRAINING = "reconstructions", "training images"
 AGAINST_TRAIN = " vs train"
 
 
@@ -22,8 +22,8 @@ def samples(subject: Subject, missing: list[str]) -> list[Figure]:
     """Kernel and Frechet distance, density, coverage, sharpness of samples."""
     figures = []
     if not subject.no_features:
-        figures += attempt(missing, lambda: _distance_figures(subject, of_samples, distances.kernel_distance))
-        frechet = attempt(missing, lambda: _distance_figures(subject, of_samples, distances.frechet_distance))
+        figures += attempt(missing, lambda: _distance_figures(subject, SAMPLES, distances.kernel_distance))
+        frechet = attempt(missing, lambda: _distance_figures(subject, SAMPLES, distances.frechet_distance))
         if frechet and frechet[0].reference is None:
             missing.append(
                 f"{distances.FRECHET} of {HELD_OUT}, its floor: {len(subject.held_out):,} validation images are too "
@@ -39,48 +39,37 @@ def reconstruction_distances(subject: Subject, missing: list[str]) -> list[Figur
     """The kernel and Frechet distance of reconstructions, which bound what any samples of this decoder reach."""
     if subject.no_features:
         return []
-    found = attempt(missing, lambda: _distance_figures(subject, of_recon, distances.kernel_distance))
+    found = attempt(missing, lambda: _distance_figures(subject, RECON, distances.kernel_distance))
     if len(subject.images) >= 2 * FEATURES and len(subject.training) >= 2 * FEATURES:
-        found += attempt(missing, lambda: _distance_figures(subject, of_recon, distances.frechet_distance))
+        found += attempt(missing, lambda: _distance_figures(subject, RECON, distances.frechet_distance))
     return [replace(f, name=f"{f.name} of {RECON}", split=subject.split + AGAINST_TRAIN) for f in found]
 
 
-def of_samples(subject: Subject) -> Tensor:
-    """Returns the features of the samples."""
-    return subject.features(SAMPLES, lambda: subject.samples)
+def features_of(subject: Subject, name: str) -> Tensor:
+    """Returns the features of the SAMPLES, the reconstructions, or the TRAINING or HELD_OUT images compared with."""
+    pixels = {
+        SAMPLES: lambda: subject.samples,
+        RECON: lambda: subject.reconstructed.recon,
+        TRAINING: lambda: subject.pixels(subject.training),
+        HELD_OUT: lambda: subject.pixels(subject.held_out),
+    }
+    return subject.features(name, pixels[name])
 
 
-def of_recon(subject: Subject) -> Tensor:
-    """Returns the features of the reconstructions."""
-    return subject.features(RECON, lambda: subject.reconstructed.recon)
-
-
-def of_training(subject: Subject) -> Tensor:
-    """Returns the features of the training images that are compared with."""
-    return subject.features("training", lambda: subject.pixels(subject.training))
-
-
-def of_held_out(subject: Subject) -> Tensor:
-    """Returns the features of the validation images that are the floor."""
-    return subject.features("held-out", lambda: subject.pixels(subject.held_out))
-
-
-def _distance_figures(
-    subject: Subject, of: Callable[[Subject], Tensor], measure: Callable[[Tensor, Tensor], Figure]
-) -> list[Figure]:
+def _distance_figures(subject: Subject, of: str, measure: Callable[[Tensor, Tensor], Figure]) -> list[Figure]:
     """A distance to the training images, beside that of held-out images where there are enough."""
-    figure = measure(of(subject), of_training(subject))
+    figure = measure(features_of(subject, of), features_of(subject, TRAINING))
     figure = replace(figure, split=SAMPLES + AGAINST_TRAIN)
     if measure is distances.frechet_distance and len(subject.held_out) < 2 * FEATURES:
         return [figure]
-    floor = measure(of_held_out(subject), of_training(subject))
+    floor = measure(features_of(subject, HELD_OUT), features_of(subject, TRAINING))
     return [replace(figure, reference=floor.value, reference_is=HELD_OUT)]
 
 
 def _density_and_coverage(subject: Subject) -> list[Figure]:
     """As many samples as training images as held-out images: both figures depend on how many there are."""
     count = min(len(subject.samples), len(subject.training), len(subject.held_out))
-    sets = [of(subject) for of in (of_samples, of_held_out, of_training)]
+    sets = [features_of(subject, name) for name in (SAMPLES, HELD_OUT, TRAINING)]
     drawn, held_out, training = (some_rows(features, count, subject.seed) for features in sets)
     found = distances.density_and_coverage(drawn, training)
     floors = distances.density_and_coverage(held_out, training)

@@ -1,6 +1,7 @@
 """What is measured: a network, the images of its run, and what several groups of figures need of them, made once."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,20 +12,34 @@ from torch import Tensor
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.data.order import permutation
 from vae_simpsons.errors import VAEError
-from vae_simpsons.evaluation import pixels as seen
+from vae_simpsons.evaluation import plan
 from vae_simpsons.evaluation.blocks import BLOCK, in_blocks
-from vae_simpsons.evaluation.features import features, load_network
+from vae_simpsons.evaluation.features import features, is_installed, load_network
 from vae_simpsons.evaluation.figures import Figure
 from vae_simpsons.evaluation.likelihood import posteriors
-from vae_simpsons.evaluation.plan import Bar, Plan
+from vae_simpsons.evaluation.pixels import similarities
 from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference.blocks import block_size, device_of
 from vae_simpsons.inference.drawing import GUIDANCE
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import Autoencoder
+from vae_simpsons.models.priors import FlowPrior
+from vae_simpsons.objective import Objective
+from vae_simpsons.progress import Progress
+from vae_simpsons.settings import Settings
 
 CHOICE_STREAM, LABEL_STREAM = 0xE7A1, 0x1ABE1  # keep what a seed decides apart: images, classes of samples
 TRAIN, VAL, SAMPLES = "train", "val", "samples"
+
+
+class Asked(NamedTuple):
+    """What is asked of an evaluation."""
+
+    split: str = VAL  # or train: the side whose reconstructions, likelihoods and latents are measured
+    most: int | None = None  # images on each side of a figure, at most; None: 5,000, or 500 with `quick`
+    seed: int = 0  # decides samples, noise and which images are chosen
+    quick: bool = False  # fewer images for each figure, and nothing that takes long
+    class_names: Sequence[str] = ()  # that the prior is told: samples are of the classes of random training images
 
 
 class Reconstructed(NamedTuple):
@@ -40,37 +55,39 @@ class Subject:
     """What every group of figures is measured on.
 
     Attributes:
+        values: C * H * W of an image.
+        sigma: the pixel noise that the loss implies or learned; None if it fitted it.
+        told: the class of each image as the prior knows it, int64 (N,), -1 for none; None: it is told nothing.
         images: indices of the images of the evaluated split that are looked at, ascending.
         training: indices of the training images that images are compared with, ascending.
         held_out: indices of the validation images that are compared with them, the floor, ascending.
     """
 
     def __init__(
-        self,
-        network: Autoencoder,
-        sigma: float | None,
-        dataset: Dataset,
-        split: str,
-        seed: int,
-        plan: Plan,
-        bar: Bar,
-        told: Tensor | None = None,
+        self, network: Autoencoder, settings: Settings, dataset: Dataset, progress: Progress, asked: Asked
     ) -> None:
-        """`sigma` is the pixel noise that the loss implies or learned, None if it fitted it; `network` in eval mode.
-
-        `told`: the class of each image as the prior knows it, int64 (N,), -1 for none; None: it is told nothing.
-        """
-        self.network, self.sigma, self.dataset = network, sigma, dataset
-        self.split, self.seed, self.plan, self.bar, self.told = split, seed, plan, bar, told
-        self.images = choose(dataset.train if split == TRAIN else dataset.val, plan.images, seed)
-        self.training = choose(dataset.train, plan.training, seed)
-        self.held_out = choose(dataset.val, plan.held_out, seed)
+        """`network` in eval mode, `settings` of its run."""
+        if asked.split not in (VAL, TRAIN):
+            raise VAEError(f"split: {asked.split!r} is not accepted. Give {VAL} or {TRAIN}.")
+        self.network, self.dataset, self.split, self.seed = network, dataset, asked.split, asked.seed
+        self.values = math.prod(network.image_shape)
+        self.sigma = network.learned_sigma or Objective(settings.objective, self.values).implied_sigma()
+        self.told = dataset.numbered(asked.class_names) if asked.class_names else None
         self._features: dict[str, Tensor] = {}
-
-    @property
-    def values(self) -> int:
-        """C * H * W of an image."""
-        return int(np.prod(self.network.image_shape))
+        flow, side = isinstance(network.prior, FlowPrior), dataset.train if asked.split == TRAIN else dataset.val
+        drawn = asked.most or ((plan.QUICK_FLOW_SAMPLES if asked.quick else plan.FLOW_SAMPLES) if flow else None)
+        most = asked.most or (plan.QUICK_SAMPLES if asked.quick else plan.SAMPLES)
+        sizes = (len(side), len(dataset.train), len(dataset.val), most)
+        self.plan = plan.make_plan(*sizes, asked.quick, self.values, network.variational, drawn)
+        self.images = choose(side, self.plan.images, self.seed)
+        self.training = choose(dataset.train, self.plan.training, self.seed)
+        self.held_out = choose(dataset.val, self.plan.held_out, self.seed)
+        seconds = plan.expected_seconds(
+            self.plan, self.values, network.variational, features=is_installed(),
+            labels=len(dataset.class_names) > 1, flow=flow,
+            factors=(dataset.source / "factors.csv").is_file() and len(network.latent_shape) == 1,
+        )  # fmt: skip
+        self.bar = plan.Bar(progress, seconds)
 
     @property
     def block(self) -> int:
@@ -106,13 +123,10 @@ class Subject:
     @cached_property
     def reconstructed(self) -> Reconstructed:
         """`images` through the network."""
-        small = min(self.network.image_shape[1:]) < seen.TAPS
 
         def look(mu: Tensor, pixels: Tensor) -> tuple[Tensor, ...]:
-            recon, x = self.decode(mu), normalise(pixels)
-            mse = seen.squared_errors(recon, x)
-            ssim, ms_ssim = [mse * torch.nan] * 2 if small else (seen.ssim(recon, x), seen.ms_ssim(recon, x))
-            return denormalise(recon), mse, ssim, ms_ssim
+            recon = self.decode(mu)
+            return denormalise(recon), *similarities(recon, normalise(pixels))
 
         show = self.bar.part("reconstruct", len(self.images))
         return Reconstructed(*in_blocks(look, self.posterior[0], self.originals, size=self.block, on_progress=show))

@@ -1,7 +1,6 @@
 """What latents are drawn from: N(0, I), Gaussians fitted to the encoded images, or a flow trained on them."""
 
 from vae_simpsons.models.priors.base import NormalPrior, Prior
-from vae_simpsons.models.priors.build import build_velocity
 from vae_simpsons.models.priors.flow import FlowPrior, flow_loss, heun, standardise
 from vae_simpsons.models.priors.gaussian import MIN_IMAGES, GaussianPrior, fit_gaussian
 
@@ -11,7 +10,6 @@ __all__ = [
     "GaussianPrior",
     "NormalPrior",
     "Prior",
-    "build_velocity",
     "fit_gaussian",
     "flow_loss",
     "heun",

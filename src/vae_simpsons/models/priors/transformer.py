@@ -75,8 +75,8 @@ class Block(nn.Module):
         self.offsets = nn.Parameter(torch.zeros(6, width))
         self.attention = Attention(width)
         self.neighbors = nn.Conv2d(width, width, kernel_size=3, padding=1, groups=width)
-        nn.init.zeros_(self.neighbors.weight)
-        nn.init.zeros_(self.neighbors.bias)
+        for parameter in self.neighbors.parameters():
+            nn.init.zeros_(parameter)
         hidden = MLP_RATIO * width
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.dropout = nn.Dropout(dropout)

@@ -140,13 +140,11 @@ class AutoencoderStage(Stage[Autoencoder]):
         if self.network.variational and self.settings.prior.kind == "normal":  # any other prior is fitted later
             pictures["samples"] = denormalise(torch.cat(list(sample(self.final, SAMPLES, SAMPLES_SEED))))
         if self.network.variational:
-            pictures["traversal"] = denormalise(latents.decode(self.final, self.traversal(columns)))
+            # Zero, but for one dimension a row that goes from -REACH to REACH.
+            dims = choose_dims(f"top{TRAVERSED}", self.means.kl_per_dimension)
+            z = traverse(torch.zeros(self.network.latent_shape), dims, REACH, columns).flatten(0, 1)
+            pictures["traversal"] = denormalise(latents.decode(self.final, z))
         return pictures
-
-    def traversal(self, steps: int) -> Tensor:
-        """Returns latents (rows * steps, *latent): zero, but for one dimension a row that goes from -REACH to REACH."""
-        dims = choose_dims(f"top{TRAVERSED}", self.means.kl_per_dimension)
-        return traverse(torch.zeros(self.network.latent_shape), dims, REACH, steps).flatten(0, 1)
 
     def histograms(self) -> dict[str, Tensor]:
         """Returns the nats of each latent dimension over the last validation, and mu and sigma of its first images."""

@@ -11,7 +11,6 @@ from vae_simpsons.checkpoint import Checkpoint
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.progress import Progress
-from vae_simpsons.training.averaging import average_of
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -56,7 +55,7 @@ class Stage(nn.Module, Generic[Network]):
     def average_weights(self) -> None:
         """Begins the average of the weights as they are now, if the settings want one."""
         if self.ema is not None:
-            self.averaged = average_of(self.network)
+            self.averaged = AveragedModel(self.network).requires_grad_(False)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the weights, and their average, by their names in a checkpoint."""

@@ -14,7 +14,7 @@ from vae_simpsons.checkpoint import PRIOR, PRIOR_AVERAGE, Checkpoint
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
-from vae_simpsons.inference.posteriors import encode_images
+from vae_simpsons.inference.latents import encode_posteriors
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
@@ -70,7 +70,7 @@ class PriorStage(Stage[FlowPrior]):
         if device.type == "cpu":
             use_fast_convolutions(self.autoencoder)
         pixels, flip = dataset.pack.pixels, self.settings.data.horizontal_flip
-        self.inputs = encode_images(self.autoencoder, pixels, flip, progress)  # (N, flips, 2, *latent)
+        self.inputs = encode_posteriors(self.autoencoder, pixels, flip, progress)  # (N, flips, 2, *latent)
         self.batch_size = min(self.batch_size, len(dataset.train) // processes)
         self.labels = dataset.numbered(self.class_names)
         mu, log_var = self.inputs[torch.from_numpy(dataset.train)].flatten(0, 1).unbind(1)
