@@ -35,8 +35,15 @@ def run_evaluate(options: Namespace) -> None:
         beside = Path() if beside.resolve().is_relative_to(folder_of(MODELS).resolve()) else beside
         folder = Path(options.out) if options.out else beside / output.FOLDER
         output.check_target(folder)
-        chosen = (options.source, options.split, options.samples, options.seed, options.quick)
-        found = model.evaluate(*chosen, options.cache_dir, progress_bar)
+        found = model.evaluate(
+            options.source,
+            split=options.split,
+            samples=options.samples,
+            seed=options.seed,
+            quick=options.quick,
+            cache_dir=options.cache_dir,
+            progress=progress_bar,
+        )
         files = output.write_evaluation(found, folder)
     print(table.format_table(found))
     print(f"\nmeasured in {format_duration(found.run['seconds'])}: {', '.join(map(str, files))}")

@@ -76,7 +76,7 @@ def nearest_numbers(images: Tensor, mirrored: Tensor, training: Tensor, count: i
     """
     parts = []
     for rows in slices(len(images), QUERIES):
-        squared = torch.minimum(_squared(images[rows], training), _squared(mirrored[rows], training))
+        squared = _squared_both_ways(images[rows], mirrored[rows], training).amin(0)
         parts.append(squared.topk(count, largest=False).indices)
     return torch.cat(parts)
 
@@ -103,8 +103,7 @@ def memorisation(of_samples: Tensor, of_validation: Tensor) -> tuple[Figure, Fig
 
 
 def _nearest_of_block(images: Tensor, mirrored: Tensor, training: Tensor, groups: Tensor) -> Nearest:
-    both = torch.stack([_squared(images, training), _squared(mirrored, training)])  # (2, n, N)
-    squared, flipped = both.min(0)
+    squared, flipped = _squared_both_ways(images, mirrored, training).min(0)
     every = torch.arange(len(images))
     first = squared.argmin(1)
     second = squared.masked_fill(groups[None] == groups[first, None], torch.inf).argmin(1)
@@ -114,6 +113,11 @@ def _nearest_of_block(images: Tensor, mirrored: Tensor, training: Tensor, groups
         return (chosen.double() - training[numbers].double()).square().mean(1).sqrt()
 
     return Nearest(first, second, exact(first), exact(second), flipped[every, first].bool())
+
+
+def _squared_both_ways(images: Tensor, mirrored: Tensor, training: Tensor) -> Tensor:
+    """Squared distances of the images and of the mirrored ones (2, n, N), float32."""
+    return _squared(torch.cat([images, mirrored]), training).unflatten(0, (2, -1))
 
 
 def _squared(images: Tensor, training: Tensor) -> Tensor:

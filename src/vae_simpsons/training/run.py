@@ -26,12 +26,13 @@ from vae_simpsons.training.engine import build_module, choose_engine
 from vae_simpsons.training.fitting import fit_gaussians
 from vae_simpsons.training.lightning import StageTrainer, is_first_process, quiet_lightning, set_position
 from vae_simpsons.training.logger import quiet_tensorboard
+from vae_simpsons.training.precision import with_precision
 from vae_simpsons.training.resuming import autoencoder_of, check_position, check_resumable, is_done
 from vae_simpsons.training.runfolder import Run, RunFolder, create_folder
 from vae_simpsons.training.saving import figures_of
 from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage, stage_names, told_by
 from vae_simpsons.training.stopping import Stopped
-from vae_simpsons.training.trainer import build_trainer, check_device, set_precision, with_precision
+from vae_simpsons.training.trainer import build_trainer, check_device, set_precision
 
 
 def train(

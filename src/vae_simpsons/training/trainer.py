@@ -1,6 +1,5 @@
 """Lightning's Trainer of a stage, what it calls around the steps, and the device and precision that it has."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,7 +7,7 @@ import torch
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from vae_simpsons.devices import available_devices, multiplies_bfloat16
+from vae_simpsons.devices import available_devices
 from vae_simpsons.errors import VAEError, one_line
 from vae_simpsons.settings import Settings
 from vae_simpsons.training.engine import Engine
@@ -86,16 +85,6 @@ def check_device(settings: Settings) -> None:
         raise VAEError(f"trainer.devices: {count}, but this machine has {devices}. Give {devices}, or auto.")
     if usable[-1] == "cpu" and precision in ("16-mixed", "tf32"):
         raise VAEError(f"trainer.precision: {precision} needs a GPU, and this is a CPU. Give 32-true or bf16-mixed.")
-
-
-def with_precision(settings: Settings) -> Settings:
-    """Returns `settings` with the precision that `auto` means on this machine."""
-    trainer = settings.trainer
-    if trainer.precision != "auto":
-        return settings
-    device = torch.device("cpu" if trainer.accelerator == "cpu" else available_devices()[-1])
-    fast = multiplies_bfloat16(device)
-    return replace(settings, trainer=replace(trainer, precision="bf16-mixed" if fast else "32-true"))
 
 
 def set_precision(settings: Settings, engine: Engine) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from vae_simpsons.data.batches import Batch
-from vae_simpsons.devices import available_devices, multiplies_bfloat16
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.settings import Settings
+from vae_simpsons.training.precision import chosen_device, with_precision
 from vae_simpsons.training.stages import AutoencoderStage, Stage, build_stage
 
 
@@ -19,7 +19,7 @@ def measure_epoch(settings: Settings, train: int, val: int) -> tuple[float, int]
     Args:
         train, val: how many images train and validate.
     """
-    device = torch.device("cpu" if settings.trainer.accelerator == "cpu" else available_devices()[-1])
+    device, precision = chosen_device(settings), with_precision(settings).trainer.precision
     stage = build_stage(AutoencoderStage.name, settings)
     if device.type == "cpu":
         use_fast_convolutions(stage.network)
@@ -27,9 +27,7 @@ def measure_epoch(settings: Settings, train: int, val: int) -> tuple[float, int]
     stage.average_weights()
     shape = (stage.batch_size, settings.data.channels, *settings.data.size)
     stage.inputs, stage.labels = torch.randint(256, shape, dtype=torch.uint8), torch.zeros(shape[0], dtype=torch.int64)
-    halves = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    halves |= {"auto": torch.bfloat16} if multiplies_bfloat16(device) else {}
-    half = halves.get(settings.trainer.precision)
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     with torch.autocast(device.type, half, enabled=half is not None):
         step_s, memory = measure_step(stage, Batch(stage.inputs.to(device), stage.labels.to(device)), device)
     return step_s * steps_in_epoch(train, val, stage.batch_size), memory

@@ -1,13 +1,21 @@
 """A prior: what latents are drawn from, as a map from N(0, I) noise to a latent."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 Progress = Callable[[int], None]
+
+
+class FlowOptions(NamedTuple):
+    """How a flow is followed from noise to a latent, as `Prior.draw` takes it."""
+
+    guidance: float
+    steps: int
+    progress: Progress | None
 
 
 class Prior(nn.Module):
@@ -42,6 +50,10 @@ class Prior(nn.Module):
             temperature: standard deviation of the noise that is used; less than 1 gives more ordinary latents.
             progress: of a flow: called with the number of finished steps after each.
         """
+        return self.transform(noise, labels, temperature, FlowOptions(guidance, steps, progress))
+
+    def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
+        """Returns what `draw` does; `options` are for a flow."""
         raise NotImplementedError
 
     def moments(self) -> tuple[Tensor, Tensor]:
@@ -52,7 +64,7 @@ class Prior(nn.Module):
 class NormalPrior(Prior):
     """N(0, I), which the KL term pulls the encoder's latents towards. It knows no classes."""
 
-    def draw(self, noise: Tensor, labels: Tensor | None = None, *, temperature: float = 1.0, **flow: Any) -> Tensor:
+    def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
         """Returns temperature * noise."""
         return temperature * noise
 

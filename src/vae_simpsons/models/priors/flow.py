@@ -19,10 +19,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from vae_simpsons.models.priors.base import Prior, Progress, Shape
+from vae_simpsons.models.priors.base import FlowOptions, Prior, Progress, Shape
 
 GUIDED = (0.15, 0.8)  # the times between which guidance above 1 is used
-DROP = 0.1  # share of labels that training leaves out
+DROP = 0.1  # share of labels that training leaves out, so that the flow knows what any class looks like
 
 
 class FlowPrior(Prior):
@@ -46,22 +46,13 @@ class FlowPrior(Prior):
         self.register_buffer("std", torch.ones(channels, *(1 for _ in sides)))
 
     @torch.no_grad()
-    def draw(
-        self,
-        noise: Tensor,
-        labels: Tensor | None = None,
-        *,
-        guidance: float = 1.0,
-        steps: int = 20,
-        temperature: float = 1.0,
-        progress: Progress | None = None,
-    ) -> Tensor:
+    def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
         """Returns std * x_1 + mean; x follows the guided velocity from x_0 = temperature * noise. See Prior.draw."""
 
         def velocity(x: Tensor, t: float) -> Tensor:
-            return self.guided_velocity(x, t, labels, guidance)
+            return self.guided_velocity(x, t, labels, options.guidance)
 
-        return heun(velocity, temperature * noise, steps, progress) * self.std + self.mean
+        return heun(velocity, temperature * noise, options.steps, options.progress) * self.std + self.mean
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Returns those of the encoded images, by which the flow is standardised."""

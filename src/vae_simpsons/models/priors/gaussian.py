@@ -6,12 +6,11 @@ positive definite however few images there are.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from vae_simpsons.models.priors.base import Prior, Shape
+from vae_simpsons.models.priors.base import FlowOptions, Prior, Shape
 from vae_simpsons.models.priors.mixture import mixture_shares, weighted_moments
 
 MIN_IMAGES = 100  # of a class that gets a Gaussian of its own
@@ -42,7 +41,7 @@ class GaussianPrior(Prior):
         self.register_buffer("factors", torch.eye(numbers).repeat(count, 1, 1))
         self.register_buffer("has_class", torch.zeros(class_count, dtype=torch.bool))
 
-    def draw(self, noise: Tensor, labels: Tensor | None = None, *, temperature: float = 1.0, **flow: Any) -> Tensor:
+    def transform(self, noise: Tensor, labels: Tensor | None, temperature: float, options: FlowOptions) -> Tensor:
         """Returns means[k] + temperature * factors[k] noise, k chosen by the label or by the noise."""
         chosen, noise = self._choose(noise.flatten(1), labels)
         z = torch.zeros_like(noise)

@@ -27,7 +27,6 @@ from vae_simpsons.training.stages.base import Stage
 
 SAMPLES, STEPS = 32, 10  # shown after each epoch, and the steps that each takes: half of what `vae sample` does
 SAMPLES_SEED = 0
-DROPPED = 0.1  # share of the images whose class is not told, so that the flow knows what any class looks like
 BETAS = (0.9, 0.99)  # of the AdamW that trains what Muon does not
 CLIP = 1.0  # norm of the gradient, above which a step is shortened: transformers have rare bad steps
 WARM_UP = 100  # steps
@@ -95,7 +94,7 @@ class PriorStage(Stage[FlowPrior]):
             chosen = torch.where(mirrored.view(-1, *[1] * (chosen.ndim - 1)), batch.inputs[:, 1], chosen)
         mu, log_var = chosen.unbind(1)
         z = reparameterize(mu, log_var)
-        loss = flow_loss(self.network, z, batch.labels, drop=DROPPED).mean()
+        loss = flow_loss(self.network, z, batch.labels).mean()
         return loss, loss.detach()[None]
 
     def start_validation(self, device: torch.device, seed: int) -> None:
