@@ -216,12 +216,17 @@ def test_guidance_steps_and_temperature_do_something(flow):
     model = VAE.load(flow / "last.ckpt")
     usual = model.sample(4, 0, NAMES[0])
     assert usual.shape == (4, 3, 16, 24)
-    assert torch.equal(usual, model.sample(4, 0, NAMES[0], guidance=1.5, steps=20, temperature=1.0))
-    for change in ({"guidance": 4.0}, {"steps": 2}, {"temperature": 0.5}):
+    assert torch.equal(usual, model.sample(4, 0, NAMES[0], guidance=1.5, steps=20, temperature=0.9))
+    for change in ({"guidance": 4.0}, {"steps": 2}, {"temperature": 1.0}):
         assert not torch.equal(usual, model.sample(4, 0, NAMES[0], **change))
     assert torch.equal(*(model.sample(4, 0, name, guidance=0.0) for name in NAMES[:2]))
     near = VAE.load(flow / "last.ckpt").sample(64, temperature=0.1)
     assert near.std(0).mean() < model.sample(64).std(0).mean()
+
+
+def test_other_priors_are_drawn_from_as_they_are(gaussian):
+    model = VAE.load(gaussian / "last.ckpt")
+    assert torch.equal(model.sample(4), model.sample(4, temperature=1.0))
 
 
 def test_a_flow_shows_its_steps_and_nothing_else_does(flow, gaussian):

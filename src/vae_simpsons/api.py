@@ -52,7 +52,7 @@ class VAE(OpenModel):
         class_names: ClassNames = None,
         guidance: float | None = None,
         steps: int | None = None,
-        temperature: float = 1.0,
+        temperature: float | None = None,
         progress: Progress = no_progress,
     ) -> Iterator[Tensor]:
         """Returns the same images block by block, so that any number of them takes little memory.
@@ -63,7 +63,7 @@ class VAE(OpenModel):
             guidance: of a flow: 1: as its class was learned; more: more typical of it, and less varied; 0: as if no
                 class were given; None: 1.5.
             steps: of a flow: of Heun's method, two evaluations each; None: 20.
-            temperature: of the noise: less than 1 gives more ordinary images.
+            temperature: of the noise: less than 1 gives more ordinary images; None: 0.9 for a flow, else 1.
             progress: shows the steps of a flow.
 
         Raises:

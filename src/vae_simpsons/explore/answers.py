@@ -21,7 +21,7 @@ from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png,
 from vae_simpsons.images import denormalise, normalise, shrink
 from vae_simpsons.inference import latents, walk
 from vae_simpsons.inference.blocks import block_size, device_of
-from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior
+from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior, usual_temperature
 from vae_simpsons.inference.grids import to_pil
 from vae_simpsons.inference.sample import any_classes, prior_noise
 from vae_simpsons.models.priors import FlowPrior
@@ -62,7 +62,7 @@ class Answers:
         prior, height_width = self.network.prior, self.network.image_shape[1:]
         drawing = {
             "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior), "guidance": GUIDANCE,
-            "steps": STEPS, "prior": describe_prior(prior),
+            "steps": STEPS, "temperature": usual_temperature(prior), "prior": describe_prior(prior),
         }  # fmt: skip
         return {
             "name": self.model.checkpoint.path.parent.name,
@@ -135,7 +135,7 @@ class Answers:
         asked = check_drawing(
             self.network.prior, self.model.class_names, self.model.checkpoint.path.parent, count,
             None if name is None else str(name), read_number(fields, "guidance", None, 0.0, 100.0),
-            read_number(fields, "steps", None, 1, MAX_STEPS), read_number(fields, "temperature", 1.0, 0.01, 10.0),
+            read_number(fields, "steps", None, 1, MAX_STEPS), read_number(fields, "temperature", None, 0.01, 10.0),
         )  # fmt: skip
         given = asked.labels(count)
         labels = any_classes(self.network.prior, count, seed) if given is None else given

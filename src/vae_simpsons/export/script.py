@@ -2,7 +2,7 @@
 
 from string import Template
 
-from vae_simpsons.inference.drawing import GUIDANCE, STEPS
+from vae_simpsons.inference.drawing import FLOW_TEMPERATURE, GUIDANCE, STEPS
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior
 from vae_simpsons.models.priors.flow import GUIDED
@@ -32,7 +32,7 @@ z = z.reshape(noise.shape)
 """
 
 FLOW = """
-STEPS, GUIDANCE = $steps, $guidance
+STEPS, GUIDANCE, TEMPERATURE = $steps, $guidance, $temperature
 labels = np.full(count, $label, np.int64)  # -1: no class
 prior = onnxruntime.InferenceSession("prior.onnx")
 
@@ -46,7 +46,7 @@ def velocity(x, t):
     return v_0 + GUIDANCE * (v - v_0)
 
 
-x = noise
+x = TEMPERATURE * noise
 for i in range(STEPS):  # Heun's method, from t = 0, noise, to t = 1, standardised latents
     t, t_next = i / STEPS, (i + 1) / STEPS
     v = velocity(x, t)
@@ -77,6 +77,7 @@ def sampling_script(network: Autoencoder, class_names: list[str]) -> str:
         label=number or -1,
         guidance=GUIDANCE if prior.class_count else 1,
         steps=STEPS,
+        temperature=FLOW_TEMPERATURE,
         first=GUIDED[0],
         last=GUIDED[1],
         broadcast=", ".join(map(str, (-1, *(1 for _ in network.latent_shape[1:])))),

@@ -15,6 +15,7 @@ from vae_simpsons.models import Prior
 from vae_simpsons.models.priors import MIN_IMAGES, FlowPrior, GaussianPrior
 
 GUIDANCE, STEPS = 1.5, 20  # where they are not given
+FLOW_TEMPERATURE = 0.9  # likewise; with 1 the samples of three flows were farther from the images (docs/ablation.md)
 MAX_STEPS = 1000
 MAX_COLUMNS = 16  # images of a class, up to which they are one row of a grid
 LISTED = 30  # classes that an error lists
@@ -46,7 +47,7 @@ def check_drawing(
     class_names: ClassNames,
     guidance: float | None,
     steps: int | None,
-    temperature: float,
+    temperature: float | None,
 ) -> Drawing:
     """Returns how `n` images are drawn from `prior`, or refuses what cannot be.
 
@@ -72,9 +73,15 @@ def check_drawing(
         raise VAEError(f"guidance: {guidance:g} is not accepted. Give a number >= 0.")
     if not 1 <= steps <= MAX_STEPS:
         raise VAEError(f"steps: {steps} is not accepted. Give a whole number from 1 to {MAX_STEPS}.")
+    temperature = usual_temperature(prior) if temperature is None else temperature
     if not 0 < temperature < math.inf:
         raise VAEError(f"temperature: {temperature:g} is not accepted. Give a number > 0.")
     return Drawing([known.index(name) for name in names], guidance, steps, temperature)
+
+
+def usual_temperature(prior: Prior) -> float:
+    """Returns the temperature with which images are drawn where none is given."""
+    return FLOW_TEMPERATURE if isinstance(prior, FlowPrior) else 1.0
 
 
 def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path, n: int) -> None:
