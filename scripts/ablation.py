@@ -66,7 +66,7 @@ def rows(vector_epochs: int, spatial_epochs: int, short_epochs: int, prior_epoch
         fit("average-gaussian", "+ a Gaussian as the prior", "average", *GAUSSIAN),
         train("f8", "a map of 8x8x8, factor 8, N(0, I)", **NO_PRIOR, trainer__max_epochs=spatial_epochs),
         fit("f8-gaussian", "+ a Gaussian as the prior", "f8", *GAUSSIAN),
-        train("f8-flow", "factor 8 for half the time, then a flow: `configs/toons.yaml`",
+        train("f8-flow", "factor 8 for half the time, then a flow, as in `configs/toons.yaml`",
               trainer__max_epochs=short_epochs, prior__epochs=prior_epochs),
         train("f4", "a map of 16x16x4, factor 4, N(0, I)", **NO_PRIOR, model__factor=4, model__latent_channels=4,
               trainer__max_epochs=short_epochs),
@@ -119,7 +119,8 @@ def table(chosen: list[Row], out: Path) -> str:
         if found.exists():
             groups = json.loads(found.read_text(encoding="utf-8"))["groups"]
             minutes, images = effort(out / row.name)
-            cells = [row.words, f"{minutes:.1f}", f"{images:,}", *(cell(groups, *place) for place in COLUMNS.values())]
+            cost = [f"{minutes:.1f}", f"{images:,}"] if images else ["seconds more", ""]
+            cells = [row.words, *cost, *(cell(groups, *place) for place in COLUMNS.values())]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
