@@ -20,8 +20,9 @@ from vae_simpsons.errors import VAEError
 from vae_simpsons.evaluation import classifier, features
 from vae_simpsons.evaluation.evaluate import evaluate
 from vae_simpsons.evaluation.groups import samples, subject
-from vae_simpsons.evaluation.groups.subject import Asked
+from vae_simpsons.evaluation.groups.subject import Asked, Subject
 from vae_simpsons.evaluation.result import Evaluation
+from vae_simpsons.images import denormalise
 from vae_simpsons.inference.rundata import images_of_run
 from vae_simpsons.progress import no_progress
 
@@ -158,6 +159,16 @@ def test_figures_of_the_training_side_are_of_training_images(run, cheap):
     assert (mse.split, mse.count) == ("train", 210)
     assert mse.value != model.evaluate(quick=True).groups["reconstruction"][0].value
     assert found.groups["samples"][0].split == "samples vs train"
+
+
+def test_samples_are_those_of_vae_sample(run, tmp_path):
+    flow = ["--prior.kind=flow", "--prior.epochs=1", "--prior.width=16", "--prior.depth=1", "--prior.batch_size=64"]
+    assert main(["fit-prior", "--ckpt", str(run / "last.ckpt"), *flow, f"--out={tmp_path / 'flow'}"]) == 0
+    for folder in (run, tmp_path / "flow"):
+        model = VAE.load(folder / "last.ckpt")
+        data, _ = images_of_run(model.settings, run / "split.csv", no_progress)
+        measured = Subject(model.network, model.settings, data, no_progress, Asked(most=8, seed=3))
+        assert torch.equal(measured.samples, denormalise(model.sample(8, seed=3)))
 
 
 def test_an_autoencoder_has_no_samples_and_no_likelihood(labelled, cheap):

@@ -15,7 +15,7 @@ from vae_simpsons.models import Prior
 from vae_simpsons.models.priors import MIN_IMAGES, FlowPrior, GaussianPrior
 
 GUIDANCE, STEPS = 1.5, 20  # where they are not given
-FLOW_TEMPERATURE = 0.9  # likewise; with 1 the samples of three flows were farther from the images (docs/ablation.md)
+FLOW_TEMPERATURE = 0.9  # likewise; with 1 the samples of toons were farther from the images (docs/ablation.md)
 MAX_STEPS = 1000
 MAX_COLUMNS = 16  # images of a class, up to which they are one row of a grid
 LISTED = 30  # classes that an error lists
