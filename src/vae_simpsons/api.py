@@ -60,10 +60,10 @@ class VAE(OpenModel):
         Args:
             class_names: one of the model's `class_names`, or several: as many images of each, class by class. Image i
                 of a class depends on the seed alone, and images i of all classes are drawn from the same noise.
-            guidance: of a flow: 1: as its class was learned; more: more typical of it, and less varied; 0: as if no
-                class were given; None: 1.5.
+            guidance: of a flow: 1: as it was learned; more: sharper, more typical of the class, and less varied; 0: as
+                a much smaller flow that knows no class draws; None: prior.guidance.
             steps: of a flow: of Heun's method, two evaluations each; None: 20.
-            temperature: of the noise: less than 1 gives more ordinary images; None: 0.9 for a flow, else 1.
+            temperature: of the noise: less than 1 gives more ordinary images; None: 1.
             progress: shows the steps of a flow.
 
         Raises:

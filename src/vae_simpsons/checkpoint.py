@@ -50,6 +50,7 @@ FILE_KINDS = {  # patterns of how files begin that are no checkpoint
 }
 STATE = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of each weight
 LOCAL = ("out", "data.path", "data.cache_dir")  # settings that name folders of one machine
+WITHOUT_WEAK = {"prior.weak_width": None, "prior.guidance": 1.5}  # of a flow from before there was a weak network
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not _fits(figures, dict):
         raise damaged(file, "its figures are not numbers")
     try:
-        settings = from_flat(parse_tree(described.get("settings")))
+        earlier = WITHOUT_WEAK if f"{PRIOR}velocity.embed.weight" in tensors else {}
+        settings = from_flat(earlier | parse_tree(described.get("settings")))
     except VAEError as e:
         raise VAEError(f"path: the settings in {file}: {e}") from None
     names = described.get("class_names")

@@ -35,12 +35,12 @@ def add_options_of_prior(parser: Parser) -> None:
     parser.add_argument("--class", dest="classes", metavar="NAME,...", help=meaning)
     parser.add_argument("--list-classes", action="store_true", help="print the classes of the model and exit")
     guidance = (
-        "with --class, of a flow: 1: images as the class was learned; more: more typical of it and less varied; "
-        "0: as without --class (default 1.5)"
+        "of a flow: 1: images as it learned them; more: sharper, more typical of their class and less varied "
+        "(default: prior.guidance)"
     )
     parser.add_argument("--guidance", type=float, metavar="NUMBER", help=guidance)
     add_number(parser, "--steps", None, "of a flow: more take longer and follow it more exactly (default 20)", 1)
-    ordinary = "of the noise: less than 1 gives more ordinary images (default 0.9 for a flow, else 1)"
+    ordinary = "of the noise: less than 1 gives more ordinary images (default 1)"
     parser.add_argument("--temperature", type=float, metavar="NUMBER", help=ordinary)
 
 

@@ -21,7 +21,7 @@ from vae_simpsons.explore.pictures import THUMB, columns_of, data_uri, gif, png,
 from vae_simpsons.images import denormalise, normalise, shrink
 from vae_simpsons.inference import latents, walk
 from vae_simpsons.inference.blocks import block_size, device_of
-from vae_simpsons.inference.drawing import GUIDANCE, MAX_STEPS, STEPS, check_drawing, describe_prior, usual_temperature
+from vae_simpsons.inference.drawing import MAX_STEPS, STEPS, check_drawing, describe_prior, usual_guidance
 from vae_simpsons.inference.grids import to_pil
 from vae_simpsons.inference.sample import any_classes, prior_noise
 from vae_simpsons.models.priors import FlowPrior
@@ -61,8 +61,8 @@ class Answers:
         """Returns what the page is built from."""
         prior, height_width = self.network.prior, self.network.image_shape[1:]
         drawing = {
-            "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior), "guidance": GUIDANCE,
-            "steps": STEPS, "temperature": usual_temperature(prior), "prior": describe_prior(prior),
+            "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior), "weak": isinstance(prior, FlowPrior) and prior.weak is not None,
+            "guidance": usual_guidance(prior), "steps": STEPS, "temperature": 1, "prior": describe_prior(prior),
         }  # fmt: skip
         return {
             "name": self.model.checkpoint.path.parent.name,

@@ -7,7 +7,7 @@ import yaml
 from vae_simpsons.checkpoint import LOCAL, MODEL_FILE, Checkpoint
 from vae_simpsons.errors import one_line
 from vae_simpsons.export.script import sampling_script
-from vae_simpsons.inference.drawing import GUIDANCE, describe_prior
+from vae_simpsons.inference.drawing import describe_prior
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior
 from vae_simpsons.paths import for_shell, quoted
@@ -87,7 +87,7 @@ def describe_sampling(network: Autoencoder, names: list[str], folder: str) -> di
         said["contents"] = "The network and its prior (`prior.*`)"
     if prior.class_count:
         shown = ",".join(names[:2])
-        guided = f" --guidance {GUIDANCE:g}" if isinstance(prior, FlowPrior) else ""
+        guided = f" --guidance {prior.guidance:g}" if isinstance(prior, FlowPrior) else ""
         said["by_class"] = f"\n    vae sample --ckpt {for_shell(folder)} --class {quoted(shown)}{guided}"
         said["classes"] = f"\nIts classes are {', '.join(f'`{one_line(name)}`' for name in names)}.\n"
     return said
@@ -100,7 +100,7 @@ def describe_onnx(network: Autoencoder, names: list[str]) -> str:
         "- `decoder.onnx`: latents z -> pictures recon",
     ]
     if isinstance(network.prior, FlowPrior):
-        files.append("- `prior.onnx`: standardised latents x on the way, time t, label (-1: no class) -> velocity")
+        files.append("- `prior.onnx`: standardised latents x on the way, time t, label (-1: no class) -> velocity, and a worse one")
     if isinstance(network.prior, GaussianPrior):
         files.append("- `prior.npz`: weights, means and Cholesky factors of the Gaussians")
     text = ONNX.format(files="\n".join(files))

@@ -41,6 +41,17 @@ class Posterior(nn.Module):
         return mu if log_var is None else (mu, log_var)
 
 
+class Velocities(nn.Module):
+    """x, t, labels -> the velocity of a flow, and that which guidance leads away from."""
+
+    def __init__(self, prior: FlowPrior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, x: Tensor, t: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.prior.velocity(x, t, labels), self.prior.worse_velocity(x, t)
+
+
 class Part(NamedTuple):
     """A module that becomes an ONNX file."""
 
@@ -100,7 +111,7 @@ def parts_of(network: Autoencoder) -> list[Part]:
         Part("decoder", network.decoder, latents, ["recon"]),
     ]
     if isinstance(prior, FlowPrior):
-        parts.append(Part("prior", prior.velocity, on_the_way, ["velocity"]))
+        parts.append(Part("prior", Velocities(prior), on_the_way, ["velocity", "worse_velocity"]))
     return parts
 
 

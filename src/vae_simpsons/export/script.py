@@ -2,7 +2,7 @@
 
 from string import Template
 
-from vae_simpsons.inference.drawing import FLOW_TEMPERATURE, GUIDANCE, STEPS
+from vae_simpsons.inference.drawing import STEPS, usual_guidance
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior, GaussianPrior
 from vae_simpsons.models.priors.flow import GUIDED
@@ -32,18 +32,16 @@ z = z.reshape(noise.shape)
 """
 
 FLOW = """
-STEPS, GUIDANCE, TEMPERATURE = $steps, $guidance, $temperature
+STEPS, GUIDANCE, TEMPERATURE = $steps, $guidance, 1.0
 labels = np.full(count, $label, np.int64)  # -1: no class
 prior = onnxruntime.InferenceSession("prior.onnx")
 
 
 def velocity(x, t):
-    inputs = {"x": x, "t": np.full(count, t, np.float32)}
-    (v,) = prior.run(None, inputs | {"label": labels})
-    if GUIDANCE == 1 or (GUIDANCE > 1 and not $first < t < $last):
+    v, worse = prior.run(None, {"x": x, "t": np.full(count, t, np.float32), "label": labels})
+    if GUIDANCE > 1 and not $first < t < $last:
         return v
-    (v_0,) = prior.run(None, inputs | {"label": np.full_like(labels, -1)})
-    return v_0 + GUIDANCE * (v - v_0)
+    return worse + GUIDANCE * (v - worse)
 
 
 x = TEMPERATURE * noise
@@ -75,9 +73,8 @@ def sampling_script(network: Autoencoder, class_names: list[str]) -> str:
     return Template(BEGINNING + drawing + END).substitute(
         component=number or "random.choice(len(weights), count, p=weights)",
         label=number or -1,
-        guidance=GUIDANCE if prior.class_count else 1,
+        guidance=usual_guidance(prior),
         steps=STEPS,
-        temperature=FLOW_TEMPERATURE,
         first=GUIDED[0],
         last=GUIDED[1],
         broadcast=", ".join(map(str, (-1, *(1 for _ in network.latent_shape[1:])))),

@@ -14,8 +14,7 @@ from vae_simpsons.errors import VAEError, one_line, shorten
 from vae_simpsons.models import Prior
 from vae_simpsons.models.priors import MIN_IMAGES, FlowPrior, GaussianPrior
 
-GUIDANCE, STEPS = 1.5, 20  # where they are not given
-FLOW_TEMPERATURE = 0.9  # likewise; with 1 the samples of toons were farther from the images (docs/ablation.md)
+STEPS = 20  # where they are not given
 MAX_STEPS = 1000
 MAX_COLUMNS = 16  # images of a class, up to which they are one row of a grid
 LISTED = 30  # classes that an error lists
@@ -66,22 +65,22 @@ def check_drawing(
                 f"{name}: {value} is for a flow, and this model draws latents from {describe_prior(prior)}. "
                 "Leave it out, or fit a flow with vae fit-prior."
             )
-    if guidance is not None and not names:
+    if guidance is not None and not names and isinstance(prior, FlowPrior) and not prior.weak:
         raise VAEError(f"guidance: {guidance:g} without a class to guide to. Name a class, or leave it out.")
-    guidance, steps = GUIDANCE if guidance is None else guidance, STEPS if steps is None else steps
+    guidance, steps = usual_guidance(prior) if guidance is None else guidance, STEPS if steps is None else steps
     if not 0 <= guidance < math.inf:
         raise VAEError(f"guidance: {guidance:g} is not accepted. Give a number >= 0.")
     if not 1 <= steps <= MAX_STEPS:
         raise VAEError(f"steps: {steps} is not accepted. Give a whole number from 1 to {MAX_STEPS}.")
-    temperature = usual_temperature(prior) if temperature is None else temperature
+    temperature = 1.0 if temperature is None else temperature
     if not 0 < temperature < math.inf:
         raise VAEError(f"temperature: {temperature:g} is not accepted. Give a number > 0.")
     return Drawing([known.index(name) for name in names], guidance, steps, temperature)
 
 
-def usual_temperature(prior: Prior) -> float:
-    """Returns the temperature with which images are drawn where none is given."""
-    return FLOW_TEMPERATURE if isinstance(prior, FlowPrior) else 1.0
+def usual_guidance(prior: Prior) -> float:
+    """Returns the guidance with which images are drawn where none is given: prior.guidance of a flow."""
+    return prior.guidance if isinstance(prior, FlowPrior) else 1.0
 
 
 def check_names(names: Sequence[str], known: Sequence[str], run_folder: Path, n: int) -> None:

@@ -51,7 +51,10 @@ def build_prior(settings: Settings, class_count: int) -> Prior:
         return NormalPrior(shape)
     if prior.kind == "gaussian":
         return GaussianPrior(shape, prior.components, class_count)
-    return FlowPrior(build_velocity(shape, class_count, prior.width, prior.depth, prior.dropout), shape, class_count)
+    velocity, weak = build_velocity(shape, class_count, prior.width, prior.depth, prior.dropout), None
+    if prior.weak_width:
+        weak = build_velocity(shape, 0, prior.weak_width, -(-prior.depth // 2))
+    return FlowPrior(velocity, shape, class_count, weak, prior.guidance)
 
 
 def build_velocity(shape: tuple[int, ...], class_count: int, width: int, depth: int, dropout: float = 0.0) -> nn.Module:

@@ -20,7 +20,7 @@ from vae_simpsons.evaluation.likelihood import posteriors
 from vae_simpsons.evaluation.pixels import similarities
 from vae_simpsons.images import denormalise, normalise
 from vae_simpsons.inference.blocks import block_size, device_of
-from vae_simpsons.inference.drawing import GUIDANCE, usual_temperature
+from vae_simpsons.inference.drawing import usual_guidance
 from vae_simpsons.inference.sample import sample
 from vae_simpsons.models import Autoencoder
 from vae_simpsons.models.priors import FlowPrior
@@ -145,8 +145,8 @@ class Subject:
         show = self.bar.part("draw", self.plan.samples)
         parts: list[Tensor] = []
         labels = self.told[self.drawn_like] if self.told is not None else None
-        temperature = usual_temperature(self.network.prior)
-        for images in sample(self.network, self.plan.samples, self.seed, labels, GUIDANCE, temperature=temperature):
+        guidance = usual_guidance(self.network.prior)
+        for images in sample(self.network, self.plan.samples, self.seed, labels, guidance):
             parts.append(denormalise(images))
             show(sum(map(len, parts)))
         return torch.cat(parts)

@@ -5,7 +5,7 @@ import { ask, attempt } from "./server.js";
 
 const COUNT = 8;
 
-/** Fills the form with what the prior takes: {classes, flow, guidance, steps, temperature, prior}; null: it has none. */
+/** Fills the form with what the prior takes: {classes, flow, weak, guidance, steps, temperature, prior}; null: it has none. */
 export function addDraw(about, current) {
   if (!about) return;
   document.getElementById("draw").hidden = false;
@@ -17,7 +17,7 @@ export function addDraw(about, current) {
   fields.temperature.value = about.temperature;
   fields.steps.value = about.steps;
   for (const name of ["guidance", "steps"]) fields[name].closest("label").hidden = !about.flow;
-  const showGuidance = () => (fields.guidance.disabled = !fields.class.value);
+  const showGuidance = () => (fields.guidance.disabled = !about.weak && !fields.class.value);
   fields.class.addEventListener("change", showGuidance);
   showGuidance();
   document.getElementById("draw-note").textContent = `From ${about.prior}. The same seed draws the same again.`;
@@ -35,7 +35,7 @@ async function draw(about, fields, current) {
   const name = fields.class.value || null;
   const asked = { count: COUNT, seed: Number(fields.seed.value), temperature: Number(fields.temperature.value), class: name };
   if (about.flow) asked.steps = Number(fields.steps.value);
-  if (about.flow && name) asked.guidance = Number(fields.guidance.value);
+  if (about.weak || (about.flow && name)) asked.guidance = Number(fields.guidance.value);
   const answer = await ask("draw", asked);
   const pictures = await cutSheet(answer.sheet);
   const what = `${name ?? "sample"}, seed ${asked.seed}`;

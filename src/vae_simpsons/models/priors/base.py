@@ -45,7 +45,7 @@ class Prior(nn.Module):
         Args:
             noise: (B, *latent), from N(0, I).
             labels: int64 (B,), the class of each row; -1, or None for all: any class.
-            guidance: of a flow: how much more typical of its class each row is made; 1: no more, 0: no class is used.
+            guidance: of a flow: how far each row is led away from the answer of a weaker network; 1: not at all.
             steps: of a flow: Heun steps.
             temperature: standard deviation of the noise that is used; less than 1 gives more ordinary latents.
             progress: of a flow: called with the number of finished steps after each.

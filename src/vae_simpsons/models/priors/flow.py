@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vae_simpsons.models.priors.base import FlowOptions, Prior, Progress, Shape
 
-GUIDED = (0.15, 0.8)  # the times between which guidance above 1 is used
+GUIDED = (0.3, 0.9)  # the times between which guidance above 1 is used
 DROP = 0.1  # share of labels that training leaves out, so that the flow knows what any class looks like
 
 
@@ -33,14 +33,24 @@ class FlowPrior(Prior):
 
     Args:
         velocity: (x (B, *latent), t (B,), labels int64 (B,) or None) -> (B, *latent), on standardised latents.
+        weak: the same of a smaller network, which is told no classes: guidance leads away from its answer; None: from
+            what `velocity` answers without a class.
+        guidance: with which samples are drawn where nothing else is said.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, velocity: nn.Module, latent_shape: Shape, class_count: int = 0) -> None:
+    def __init__(
+        self,
+        velocity: nn.Module,
+        latent_shape: Shape,
+        class_count: int = 0,
+        weak: nn.Module | None = None,
+        guidance: float = 1.0,
+    ) -> None:
         super().__init__(latent_shape, class_count)
-        self.velocity = velocity
+        self.velocity, self.weak, self.guidance = velocity, weak, guidance
         channels, *sides = latent_shape
         self.register_buffer("mean", torch.zeros(channels, *(1 for _ in sides)))
         self.register_buffer("std", torch.ones(channels, *(1 for _ in sides)))
@@ -59,22 +69,31 @@ class FlowPrior(Prior):
         return self.mean.flatten(), self.std.flatten()
 
     def guided_velocity(self, x: Tensor, t: float, labels: Tensor | None, guidance: float) -> Tensor:
-        """Returns v_0 + guidance * (v_c - v_0), (B, *latent): v_c is the velocity given the class, v_0 without.
+        """Returns v_0 + guidance * (v - v_0), (B, *latent): v is the velocity given the class, v_0 a worse answer.
 
-        Guidance 1 is v_c and 0 is v_0, each one evaluation. Above 1 the samples become more typical and less varied;
-        it is then used between the times GUIDED alone: before, it costs variety; after, it has nothing to add.
+        v_0 is that of the weak network, which knows neither the class nor, being small, the pictures as well: what it
+        lacks, the larger one has learned, and guidance above 1 goes further that way. Samples become sharper, more
+        typical of their class and less varied. Guidance 1 is v and 0 is v_0, each one evaluation. Above 1 it is used
+        between the times GUIDED alone: before, it costs variety; after, it has nothing to add.
 
-        Source: Ho & Salimans, Classifier-Free Diffusion Guidance, arXiv 2207.12598, Eq. 6, with guidance = 1 + w;
-        Kynkaanniemi et al., Applying Guidance in a Limited Interval, arXiv 2404.07724.
+        Source: Karras et al., Guiding a Diffusion Model with a Bad Version of Itself, arXiv 2406.02507, Eq. 3; Ho &
+        Salimans, Classifier-Free Diffusion Guidance, arXiv 2207.12598, Eq. 6, with guidance = 1 + w (v_0 without a
+        class); Kynkaanniemi et al., Applying Guidance in a Limited Interval, arXiv 2404.07724.
         """
         times = x.new_full((len(x),), t)
-        if labels is None or self.class_count == 0 or guidance == 0:
-            return self.velocity(x, times, None)
-        conditional = self.velocity(x, times, labels)
-        if guidance == 1 or (guidance > 1 and not GUIDED[0] < t < GUIDED[1]):
-            return conditional
-        unconditional = self.velocity(x, times, None).to(x.dtype)
-        return unconditional + guidance * (conditional - unconditional)
+        labels = labels if self.class_count else None
+        if guidance == 0:
+            return self.worse_velocity(x, times)
+        v = self.velocity(x, times, labels)
+        unguided = guidance == 1 or (guidance > 1 and not GUIDED[0] < t < GUIDED[1])
+        if unguided or (self.weak is None and labels is None):
+            return v
+        worse = self.worse_velocity(x, times).to(x.dtype)
+        return worse + guidance * (v - worse)
+
+    def worse_velocity(self, x: Tensor, t: Tensor) -> Tensor:
+        """Returns the velocity (B, *latent) that guidance leads away from, at x (B, *latent) and t (B,)."""
+        return (self.weak or self.velocity)(x, t, None)
 
 
 def heun(
@@ -106,6 +125,7 @@ def flow_loss(
     eps: Tensor | None = None,
     t: Tensor | None = None,
     drop: float = DROP,
+    velocity: nn.Module | None = None,
 ) -> Tensor:
     """Returns the squared error of the velocity, mean over the values of a latent, (B,), float32.
 
@@ -116,7 +136,8 @@ def flow_loss(
         labels: int64 (B,), -1: no class; None: none has one.
         eps: (B, *latent); None: from N(0, I).
         t: (B,) in [0, 1]; None: sigmoid(N(0, 1)), most of them in the middle, where the velocity is hardest to tell.
-        drop: share of the labels that become "no class", by chance, so that guidance has its v_0.
+        drop: share of the labels that become "no class", by chance, so that the velocity without one is learned too.
+        velocity: the network; None: the prior's velocity.
 
     Source: Lipman et al., Eq. 23 with sigma_min = 0; Esser et al., Scaling Rectified Flow Transformers, arXiv
     2403.03206, Section 3.1 (the times); Ho & Salimans, arXiv 2207.12598, Algorithm 1 (the labels left out).
@@ -127,7 +148,7 @@ def flow_loss(
     if labels is not None and drop:
         labels = torch.where(torch.rand(len(z), device=z.device) < drop, -1, labels)
     at = t.view(-1, *(1 for _ in prior.latent_shape))  # t, to be broadcast against z
-    v = prior.velocity((1 - at) * eps + at * z, t, labels).float()
+    v = (velocity or prior.velocity)((1 - at) * eps + at * z, t, labels).float()
     return (v - (z - eps)).square().flatten(1).mean(1)
 
 

@@ -86,7 +86,7 @@ class PriorStage(Stage[FlowPrior]):
         return self.lr * cosine_share(step, min(WARM_UP, total // 10), total)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the mean flow loss of latents drawn from the posteriors (B, flips, 2, *latent)."""
+        """Returns the mean flow loss of latents drawn from the posteriors (B, flips, 2, *latent), both networks' sum."""
         count, flips = batch.inputs.shape[:2]
         chosen = batch.inputs[:, 0]
         if flips > 1:
@@ -95,7 +95,10 @@ class PriorStage(Stage[FlowPrior]):
         mu, log_var = chosen.unbind(1)
         z = reparameterize(mu, log_var)
         loss = flow_loss(self.network, z, batch.labels).mean()
-        return loss, loss.detach()[None]
+        figures = loss.detach()[None]
+        if self.network.weak:  # no weight is in both, so that each learns as if it were alone
+            loss = loss + flow_loss(self.network, z, None, velocity=self.network.weak).mean()
+        return loss, figures
 
     def start_validation(self, device: torch.device, seed: int) -> None:
         self.sums = torch.zeros(2, device=device)  # of the loss, and how many images
@@ -120,7 +123,8 @@ class PriorStage(Stage[FlowPrior]):
             labels = torch.arange(SAMPLES).div(columns, rounding_mode="floor") % len(self.class_names)
         normal, self.autoencoder.prior = self.autoencoder.prior, self.final
         try:
-            drawn = torch.cat(list(sample(self.autoencoder, SAMPLES, SAMPLES_SEED, labels=labels, steps=STEPS)))
+            images = sample(self.autoencoder, SAMPLES, SAMPLES_SEED, labels, self.final.guidance, STEPS)
+            drawn = torch.cat(list(images))
         finally:  # the other processes draw nothing, and DDP exchanges buffers by their order in the modules
             self.autoencoder.prior = normal
         return {"samples": denormalise(drawn)}
