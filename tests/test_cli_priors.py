@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +221,37 @@ def test_guidance_steps_and_temperature_do_something(flow):
     assert torch.equal(*(model.sample(4, 0, name, guidance=0.0) for name in NAMES[:2]))
     near = VAE.load(flow / "last.ckpt").sample(64, temperature=0.1)
     assert near.std(0).mean() < model.sample(64).std(0).mean()
+
+
+def test_guidance_needs_no_class(flow):
+    model = VAE.load(flow / "last.ckpt")
+    assert not torch.equal(model.sample(4), model.sample(4, guidance=1.0))
+    assert torch.equal(model.sample(4), model.sample(4, guidance=2.0))
+
+
+def test_the_config_says_how_samples_are_guided_unless_told_otherwise(train, flow):
+    with_weak = VAE.load(train(**FLOW | {"prior.guidance": "3", "data.image_size": "[16, 24]"}) / "last.ckpt")
+    assert torch.equal(with_weak.sample(4), with_weak.sample(4, guidance=3.0))
+
+
+def test_a_flow_without_a_weak_network_is_guided_by_class_alone(capfd, train):
+    """As flows were before there was one, whose files do not say that they have none."""
+    run = train(**FLOW | {"prior.weak_width": "null"})
+    saved = read_checkpoint(run / "last.ckpt")
+    assert not any(".weak." in name for name in saved.tensors)
+    settings = asdict(saved.settings)
+    for key in ("weak_width", "guidance"):
+        del settings["prior"][key]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("vae_simpsons.checkpoint.asdict", lambda x: settings if x is saved.settings else asdict(x))
+        write_checkpoint(replace(saved, path=run / "old.ckpt"))
+    model = VAE.load(run / "old.ckpt")
+    assert (model.settings.prior.weak_width, model.settings.prior.guidance) == (None, 1.5)
+    assert torch.equal(model.sample(4, 0, NAMES[0]), VAE.load(run / "last.ckpt").sample(4, 0, NAMES[0], guidance=1.5))
+    assert torch.equal(model.sample(4), VAE.load(run / "last.ckpt").sample(4))
+    capfd.readouterr()
+    said = refused(capfd, "sample", "--ckpt", ckpt(run, "old.ckpt"), "--guidance", "2")
+    assert "--guidance: 2 without a class to guide to" in said
 
 
 def test_other_priors_are_drawn_from_as_they_are(gaussian):

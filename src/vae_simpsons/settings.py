@@ -132,7 +132,7 @@ class Prior:
     width: Annotated[int, Range(8, 65_536)] = setting(192, "flow: channels of its layers")
     depth: Annotated[int, Range(1, 1000)] = setting(6, "flow: its layers")
     weak_width: Annotated[int, Range(8, 65_536)] | None = setting(
-        64, "flow: channels of a network of half the layers, whose answer guidance leads away from; null: none"
+        32, "flow: channels of a network of half the layers, whose answer guidance leads away from; null: none"
     )
     guidance: NotNegative = setting(2.0, "flow: how far samples are led away from it; 1: not at all; more: sharper")
     dropout: Annotated[float, Range(0, 0.9)] = setting(

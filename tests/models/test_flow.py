@@ -202,6 +202,39 @@ def test_guidance_extrapolates_from_the_unconditional_velocity(guidance):
         torch.testing.assert_close(z, CLASS_MEANS[labels] + CLASS_STD * noise, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 1.0, 2.0])
+def test_guidance_extrapolates_from_the_weak_network_where_there_is_one(guidance):
+    """With one that answers as the velocity without a class does, it is what it was without a weak network."""
+    noise, labels = normal(50, 2), torch.arange(50) % 2
+    told = FlowPrior(ClassVelocity(), (2,), class_count=2)
+    weak = FlowPrior(ClassVelocity(), (2,), class_count=2, weak=ClassVelocity())
+    drawn = weak.draw(noise, labels, guidance=guidance)
+    assert torch.equal(drawn, told.draw(noise, labels, guidance=guidance))
+
+
+@pytest.mark.parametrize(("guidance", "calls", "weak_calls"), [(0.0, 0, 8), (1.0, 8, 0), (2.0, 8, 4)])
+def test_the_weak_network_needs_no_class(guidance, calls, weak_calls):
+    """The velocities are 1 and 0.5: between the times GUIDED it is 0.5 + guidance * 0.5, for 2 of 4 steps."""
+
+    class Half(Recorder):
+        def forward(self, x, t, labels=None):
+            return super().forward(x, t, labels) + self.answer
+
+    prior = FlowPrior(Half(), (1,), weak=Half())
+    prior.velocity.answer, prior.weak.answer = 1.0, 0.5
+    z = prior.draw(torch.zeros(3, 1), guidance=guidance, steps=4)
+    assert (prior.velocity.calls, prior.weak.calls) == (calls, weak_calls)
+    torch.testing.assert_close(z, torch.full((3, 1), {0.0: 0.5, 1.0: 1.0, 2.0: 1.25}[guidance]))
+
+
+def test_the_weak_networks_loss_reaches_its_weights_alone():
+    torch.manual_seed(0)
+    prior = FlowPrior(build_velocity((5,), 3, 32, 2), (5,), 3, build_velocity((5,), 0, 8, 1))
+    flow_loss(prior, normal(4, 5), None, velocity=prior.weak).mean().backward()
+    assert all(p.grad is None for p in prior.velocity.parameters())
+    assert prior.weak.to_velocity.weight.grad.abs().sum() > 0
+
+
 def test_guidance_is_ignored_where_no_class_is_named():
     noise, prior = normal(20, 2), FlowPrior(ClassVelocity(), (2,), class_count=2)
     torch.testing.assert_close(prior.draw(noise, torch.full((20,), -1), guidance=2.0), prior.draw(noise))

@@ -63,11 +63,14 @@ def test_both_stages_leave_their_tensors_tables_pictures_and_curves(undisturbed)
     last = read_checkpoint(folder / "last.ckpt")
     kinds = {name.split(".")[0] for name in last.tensors}
     assert kinds == {"network", "average", "prior", "prior_average", "optimizer", "epoch_sums"}
-    assert {name.split(".")[1] for name in last.tensors if name.startswith("optimizer.")} == {"velocity"}
+    assert {name.split(".")[1] for name in last.tensors if name.startswith("optimizer.")} == {"velocity", "weak"}
+    for trained in ("prior.weak.to_velocity.weight", "prior_average.weak.to_velocity.weight"):
+        assert last.tensors[trained].abs().sum() > 0  # it starts as zero
     assert (last.position.stage, last.position.epochs, last.position.steps, last.epochs) == ("prior", 2, 6, 2)
     assert [row["step"] for row in read_csv(folder / "metrics.csv")] == ["3", "6"]
     (_, row) = read_csv(folder / "prior_metrics.csv")
     assert list(row) == ["epoch", "step", "train/loss", "val/loss", "train/lr", "time_s"]
+    assert float(row["train/loss"]) < 3  # of one network: that of a velocity of zero is 2
     assert last.figures["prior_val/loss"] == pytest.approx(float(row["val/loss"])) and "val/mse" in last.figures
     assert (folder / "pictures" / "prior_samples_0002.png").exists()
     shown = soak.curves(folder / "prior")
