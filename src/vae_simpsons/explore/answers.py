@@ -61,7 +61,8 @@ class Answers:
         """Returns what the page is built from."""
         prior, height_width = self.network.prior, self.network.image_shape[1:]
         drawing = {
-            "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior), "weak": isinstance(prior, FlowPrior) and prior.weak is not None,
+            "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior),
+            "weak": isinstance(prior, FlowPrior) and prior.weak is not None,
             "guidance": usual_guidance(prior), "steps": STEPS, "temperature": 1, "prior": describe_prior(prior),
         }  # fmt: skip
         return {

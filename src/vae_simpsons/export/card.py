@@ -100,7 +100,8 @@ def describe_onnx(network: Autoencoder, names: list[str]) -> str:
         "- `decoder.onnx`: latents z -> pictures recon",
     ]
     if isinstance(network.prior, FlowPrior):
-        files.append("- `prior.onnx`: standardised latents x on the way, time t, label (-1: no class) -> velocity, and a worse one")
+        inputs = "standardised latents x on the way, time t, label (-1: no class)"
+        files.append(f"- `prior.onnx`: {inputs} -> velocity, and the worse_velocity that guidance leads away from")
     if isinstance(network.prior, GaussianPrior):
         files.append("- `prior.npz`: weights, means and Cholesky factors of the Gaussians")
     text = ONNX.format(files="\n".join(files))

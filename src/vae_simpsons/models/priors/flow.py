@@ -76,7 +76,7 @@ class FlowPrior(Prior):
         typical of their class and less varied. Guidance 1 is v and 0 is v_0, each one evaluation. Above 1 it is used
         between the times GUIDED alone: before, it costs variety; after, it has nothing to add.
 
-        Source: Karras et al., Guiding a Diffusion Model with a Bad Version of Itself, arXiv 2406.02507, Eq. 3; Ho &
+        Source: Karras et al., Guiding a Diffusion Model with a Bad Version of Itself, arXiv 2406.02507; Ho &
         Salimans, Classifier-Free Diffusion Guidance, arXiv 2207.12598, Eq. 6, with guidance = 1 + w (v_0 without a
         class); Kynkaanniemi et al., Applying Guidance in a Limited Interval, arXiv 2404.07724.
         """

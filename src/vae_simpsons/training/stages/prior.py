@@ -86,7 +86,7 @@ class PriorStage(Stage[FlowPrior]):
         return self.lr * cosine_share(step, min(WARM_UP, total // 10), total)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the mean flow loss of latents drawn from the posteriors (B, flips, 2, *latent), both networks' sum."""
+        """Returns the mean flow loss of latents drawn from the posteriors (B, flips, 2, *latent), of both networks."""
         count, flips = batch.inputs.shape[:2]
         chosen = batch.inputs[:, 0]
         if flips > 1:
