@@ -52,7 +52,7 @@ class VAE(OpenModel):
         class_names: ClassNames = None,
         guidance: float | None = None,
         steps: int | None = None,
-        temperature: float | None = None,
+        temperature: float = 1.0,
         progress: Progress = no_progress,
     ) -> Iterator[Tensor]:
         """Returns the same images block by block, so that any number of them takes little memory.
@@ -63,7 +63,7 @@ class VAE(OpenModel):
             guidance: of a flow: 1: as it was learned; more: sharper, more typical of the class, and less varied; 0: as
                 a much smaller flow that knows no class draws; None: prior.guidance.
             steps: of a flow: of Heun's method, two evaluations each; None: 20.
-            temperature: of the noise: less than 1 gives more ordinary images; None: 1.
+            temperature: of the noise: less than 1 gives more ordinary images.
             progress: shows the steps of a flow.
 
         Raises:

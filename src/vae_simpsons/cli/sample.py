@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from vae_simpsons.cli.parsing import Parser, Verb, add_number
+from vae_simpsons.cli.parsing import Parser, Verb, add_number, add_option
 from vae_simpsons.cli.trained import add_checkpoint, add_device, load_model
 from vae_simpsons.errors import VAEError, one_line, renamed
 from vae_simpsons.progress import progress_bar
@@ -40,8 +40,8 @@ def add_options_of_prior(parser: Parser) -> None:
     )
     parser.add_argument("--guidance", type=float, metavar="NUMBER", help=guidance)
     add_number(parser, "--steps", None, "of a flow: more take longer and follow it more exactly (default 20)", 1)
-    ordinary = "of the noise: less than 1 gives more ordinary images (default 1)"
-    parser.add_argument("--temperature", type=float, metavar="NUMBER", help=ordinary)
+    ordinary = "of the noise: less than 1 gives more ordinary images"
+    add_option(parser, "--temperature", 1, "NUMBER", ordinary, type=float)
 
 
 def run_sample(options: Namespace) -> None:

@@ -63,7 +63,7 @@ class Answers:
         drawing = {
             "classes": self.model.class_names, "flow": isinstance(prior, FlowPrior),
             "weak": isinstance(prior, FlowPrior) and prior.weak is not None,
-            "guidance": usual_guidance(prior), "steps": STEPS, "temperature": 1, "prior": describe_prior(prior),
+            "guidance": usual_guidance(prior), "steps": STEPS, "prior": describe_prior(prior),
         }  # fmt: skip
         return {
             "name": self.model.checkpoint.path.parent.name,
@@ -136,7 +136,7 @@ class Answers:
         asked = check_drawing(
             self.network.prior, self.model.class_names, self.model.checkpoint.path.parent, count,
             None if name is None else str(name), read_number(fields, "guidance", None, 0.0, 100.0),
-            read_number(fields, "steps", None, 1, MAX_STEPS), read_number(fields, "temperature", None, 0.01, 10.0),
+            read_number(fields, "steps", None, 1, MAX_STEPS), read_number(fields, "temperature", 1.0, 0.01, 10.0),
         )  # fmt: skip
         given = asked.labels(count)
         labels = any_classes(self.network.prior, count, seed) if given is None else given

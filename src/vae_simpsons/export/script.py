@@ -32,7 +32,7 @@ z = z.reshape(noise.shape)
 """
 
 FLOW = """
-STEPS, GUIDANCE, TEMPERATURE = $steps, $guidance, 1.0
+STEPS, GUIDANCE = $steps, $guidance
 labels = np.full(count, $label, np.int64)  # -1: no class
 prior = onnxruntime.InferenceSession("prior.onnx")
 
@@ -44,7 +44,7 @@ def velocity(x, t):
     return worse + GUIDANCE * (v - worse)
 
 
-x = TEMPERATURE * noise
+x = noise
 for i in range(STEPS):  # Heun's method, from t = 0, noise, to t = 1, standardised latents
     t, t_next = i / STEPS, (i + 1) / STEPS
     v = velocity(x, t)

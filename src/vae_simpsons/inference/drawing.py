@@ -46,7 +46,7 @@ def check_drawing(
     class_names: ClassNames,
     guidance: float | None,
     steps: int | None,
-    temperature: float | None,
+    temperature: float,
 ) -> Drawing:
     """Returns how `n` images are drawn from `prior`, or refuses what cannot be.
 
@@ -72,7 +72,6 @@ def check_drawing(
         raise VAEError(f"guidance: {guidance:g} is not accepted. Give a number >= 0.")
     if not 1 <= steps <= MAX_STEPS:
         raise VAEError(f"steps: {steps} is not accepted. Give a whole number from 1 to {MAX_STEPS}.")
-    temperature = 1.0 if temperature is None else temperature
     if not 0 < temperature < math.inf:
         raise VAEError(f"temperature: {temperature:g} is not accepted. Give a number > 0.")
     return Drawing([known.index(name) for name in names], guidance, steps, temperature)

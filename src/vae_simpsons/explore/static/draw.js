@@ -5,7 +5,7 @@ import { ask, attempt } from "./server.js";
 
 const COUNT = 8;
 
-/** Fills the form with what the prior takes: {classes, flow, weak, guidance, steps, temperature, prior}; null: it has none. */
+/** Fills the form with what the prior takes: {classes, flow, weak, guidance, steps, prior}; null: it has none. */
 export function addDraw(about, current) {
   if (!about) return;
   document.getElementById("draw").hidden = false;
@@ -14,7 +14,6 @@ export function addDraw(about, current) {
   fields.class.append(new Option("any", ""), ...about.classes.map(name => new Option(name)));
   fields.class.closest("label").hidden = !about.classes.length;
   fields.guidance.value = about.guidance;
-  fields.temperature.value = about.temperature;
   fields.steps.value = about.steps;
   for (const name of ["guidance", "steps"]) fields[name].closest("label").hidden = !about.flow;
   const showGuidance = () => (fields.guidance.disabled = !about.weak && !fields.class.value);
