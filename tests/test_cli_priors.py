@@ -229,7 +229,7 @@ def test_guidance_needs_no_class(flow):
     assert torch.equal(model.sample(4), model.sample(4, guidance=2.0))
 
 
-def test_the_config_says_how_samples_are_guided_unless_told_otherwise(train, flow):
+def test_the_config_says_how_samples_are_guided_unless_told_otherwise(train):
     with_weak = VAE.load(train(**FLOW | {"prior.guidance": "3", "data.image_size": "[16, 24]"}) / "last.ckpt")
     assert torch.equal(with_weak.sample(4), with_weak.sample(4, guidance=3.0))
 

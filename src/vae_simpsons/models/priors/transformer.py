@@ -102,9 +102,9 @@ class Attention(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, tokens, width) -> (B, tokens, width)."""
-        parts = self.query_key_value(h).unflatten(2, (3, self.heads, -1))  # (B, tokens, 3, heads, head)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, heads, tokens, head)
-        mixed = attend(normalise(query, self.gain), normalise(key), value)
+        query, key, value = self.query_key_value(h).unflatten(2, (3, self.heads, -1)).unbind(2)
+        parts = normalise(query, self.gain), normalise(key), value  # each (B, tokens, heads, head)
+        mixed = attend(*(part.transpose(1, 2) for part in parts))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

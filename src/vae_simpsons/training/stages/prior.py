@@ -14,8 +14,7 @@ from vae_simpsons.checkpoint import PRIOR, PRIOR_AVERAGE, Checkpoint
 from vae_simpsons.data.batches import Batch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
-from vae_simpsons.inference.latents import encode_posteriors
-from vae_simpsons.inference.sample import sample
+from vae_simpsons.inference.latents import decode, encode_posteriors
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.models.priors import FlowPrior, flow_loss, standardise
@@ -118,16 +117,13 @@ class PriorStage(Stage[FlowPrior]):
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns samples from the same noise each time, a row a class where there are classes."""
+        device, generator = self.final.mean.device, torch.Generator().manual_seed(SAMPLES_SEED)
+        noise = torch.randn(SAMPLES, *self.autoencoder.latent_shape, generator=generator).to(device)
         labels = None
         if self.class_names:
-            labels = torch.arange(SAMPLES).div(columns, rounding_mode="floor") % len(self.class_names)
-        normal, self.autoencoder.prior = self.autoencoder.prior, self.final
-        try:
-            images = sample(self.autoencoder, SAMPLES, SAMPLES_SEED, labels, self.final.guidance, STEPS)
-            drawn = torch.cat(list(images))
-        finally:  # the other processes draw nothing, and DDP exchanges buffers by their order in the modules
-            self.autoencoder.prior = normal
-        return {"samples": denormalise(drawn)}
+            labels = torch.arange(SAMPLES, device=device) // columns % len(self.class_names)
+        z = self.final.draw(noise, labels, guidance=self.final.guidance, steps=STEPS)
+        return {"samples": denormalise(decode(self.autoencoder, z))}
 
     def describe(self) -> dict[str, str]:
         """Returns the flow's shape and what it is told."""
