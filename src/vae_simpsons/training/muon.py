@@ -9,9 +9,8 @@ matrix that is nearest to it: with the singular value decomposition M = U S V^T,
 0.2 being how far Adam usually moves a number, so that one learning rate serves both. Biases, gains, embeddings and
 layers with few inputs or outputs have no such directions, and are left to AdamW.
 
-Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; Amsel et al., The Polar Express,
-arXiv 2505.16932, Section 3 (the coefficients, for singular values of at least 0.01); Liu et al., Muon is Scalable for
-LLM Training, arXiv 2502.16982, Eq. 4 (the length of a step).
+Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024 (the iteration and its
+coefficients); Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982, Eq. 4 (the length of a step).
 """
 
 from collections import defaultdict
@@ -24,8 +23,8 @@ from vae_simpsons.devices import multiplies_bfloat16
 
 MOMENTUM = 0.95
 LEAST_SIDE = 16  # of a matrix, to have directions worth the work
-COEFFICIENTS = (8.0934, -23.6204, 17.4462), (3.6006, -2.6418, 0.5105), (2.6350, -1.9190, 0.4306)  # an iteration each
-MARGIN = 1.01  # between the largest singular value and 1, beyond which the first of these polynomials soars
+ITERATIONS = 5
+COEFFICIENTS = 3.4445, -4.7750, 2.0315
 LENGTH = 0.2  # root mean square of a step's numbers, times the learning rate
 
 
@@ -131,16 +130,15 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """Returns roughly U V^T for each U S V^T of `matrices`, (n, rows, columns).
 
     Newton and Schulz's iteration: with A = X X^T, each X <- (a I + b A + c A^2) X moves every singular value s to
-    a s + b s^3 + c s^5. COEFFICIENTS bring those from 0.01 to 1, of the norm of all, to between 0.71 and 1.27: each
-    iteration nearer to 1 than any other polynomial of its kind, but for a hundredth, so that rounding does no harm.
-    Jordan's own, (3.4445, -4.7750, 2.0315) again and again, need five for that, and took a fifth of a CPU's step.
+    a s + b s^3 + c s^5. COEFFICIENTS bring even small ones near 1 soon, to between 0.7 and 1.2, which does as well.
     """
+    a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     if multiplies_bfloat16(x.device):
         x = x.bfloat16()
-    x = x / (MARGIN * x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for a, b, c in COEFFICIENTS:
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(ITERATIONS):
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
         polynomial.diagonal(dim1=1, dim2=2).add_(a)
