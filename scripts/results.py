@@ -77,7 +77,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder")
     folders = [RunFolder(path) for path in parser.parse_args().runs]
-    print_table([table_row(folder) for folder in folders])
+    if trained := [table_row(folder) for folder in folders if folder.metrics.exists()]:  # not of vae fit-prior
+        print_table(trained)
     if evaluated := [row for folder in folders if (row := evaluated_row(folder))]:
         print()
         print_table(evaluated)
