@@ -95,6 +95,11 @@ def as_matrix(weight: Tensor) -> Tensor:
     return weight.movedim(1, -1).flatten(1)
 
 
+def as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
+    """Returns `matrix`, laid out as as_matrix(weight) is, with the shape of `weight`: a view."""
+    return matrix.view(weight.movedim(1, -1).shape).movedim(-1, 1)
+
+
 class Matrices:
     """Weights of one shape, and the momentum of all of them in one tensor (n, rows, columns).
 
@@ -106,7 +111,7 @@ class Matrices:
         self.weights = weights
         self.momentum = torch.stack([torch.zeros_like(as_matrix(weight)) for weight in weights])
         for weight, momentum in zip(weights, self.momentum, strict=True):
-            state[weight]["exp_avg"] = momentum.view(weight.movedim(1, -1).shape).movedim(-1, 1)
+            state[weight]["exp_avg"] = as_weight(momentum, weight)
         self.length = LENGTH * max(self.momentum.shape[1:]) ** 0.5
 
     def step(self, lr: float | Tensor, weight_decay: float, found_inf: Tensor) -> None:
@@ -122,8 +127,7 @@ class Matrices:
         for weight, direction in zip(self.weights, directions.mul_(wanted * lr * self.length), strict=True):
             if weight_decay:
                 weight.mul_(1 - wanted * lr * weight_decay)
-            kernels_last = weight.movedim(1, -1)
-            kernels_last.sub_(direction.view(kernels_last.shape))
+            weight.sub_(as_weight(direction, weight))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

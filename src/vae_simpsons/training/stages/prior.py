@@ -15,6 +15,7 @@ from vae_simpsons.data.batches import Batch
 from vae_simpsons.data.dataset import Dataset
 from vae_simpsons.images import denormalise
 from vae_simpsons.inference.latents import decode, encode_posteriors
+from vae_simpsons.inference.sample import prior_noise
 from vae_simpsons.models import build_autoencoder, build_prior, reparameterize
 from vae_simpsons.models.cpu import use_fast_convolutions
 from vae_simpsons.models.priors import FlowPrior, flow_loss, standardise
@@ -117,11 +118,10 @@ class PriorStage(Stage[FlowPrior]):
 
     def pictures(self, originals: Tensor, columns: int) -> dict[str, Tensor]:
         """Returns samples from the same noise each time, a row a class where there are classes."""
-        device, generator = self.final.mean.device, torch.Generator().manual_seed(SAMPLES_SEED)
-        noise = torch.randn(SAMPLES, *self.autoencoder.latent_shape, generator=generator).to(device)
+        noise = next(prior_noise(self.final.latent_shape, SAMPLES, SAMPLES_SEED, SAMPLES)).to(self.final.mean.device)
         labels = None
         if self.class_names:
-            labels = torch.arange(SAMPLES, device=device) // columns % len(self.class_names)
+            labels = torch.arange(SAMPLES, device=noise.device) // columns % len(self.class_names)
         z = self.final.draw(noise, labels, guidance=self.final.guidance, steps=STEPS)
         return {"samples": denormalise(decode(self.autoencoder, z))}
 
