@@ -131,6 +131,7 @@ def test_what_cannot_be_drawn_is_refused(capfd, flow, arguments, said):
 @pytest.mark.parametrize(("name", "kind"), [("gaussian", "3 Gaussians fitted"), ("plain", "N(0, I)")])
 def test_steps_and_guidance_are_a_flows(capfd, request, name, kind):
     run = request.getfixturevalue(name)
+    capfd.readouterr()  # of its training, where this test is the first to ask for it
     for flag in ("--steps", "--guidance"):
         said = refused(capfd, "sample", "--ckpt", ckpt(run), flag, "3")
         assert f"{flag}: 3" in said and "is for a flow" in said and kind in said and "vae fit-prior" in said
